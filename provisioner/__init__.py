@@ -1,0 +1,1 @@
+"""Provisioner: Runtimes created and removed as long-running operations, through drivers."""
