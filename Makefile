@@ -85,5 +85,5 @@ $(STAMP): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --require-hashes $(WHEELS_ONLY) -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q $(wildcard $(PACKAGES))
+	-$(BIN)/python -m compileall -qq $(wildcard $(PACKAGES))
 	touch $@

@@ -1,11 +1,11 @@
 """Generates generated/ from protos/, and checks the contract: `python -m tools.protos generate|check|format`.
 
 `generate` formats and lints the contract and writes generated/. `check` changes nothing and fails when the
-contract is badly formatted, breaks a lint rule, breaks what was committed before, or when generated/ is not what
-it would generate.
+contract is badly formatted, breaks a lint rule or what was committed before, and when generated/ is not
+what it would generate.
 
-The .proto files of others are not committed: they are laid out in third_party/ from the Python packages that ship
-them.
+The .proto files of others are not committed: they are laid out in third_party/ from the Python packages that
+ship them.
 """
 
 import argparse
@@ -103,8 +103,8 @@ def differences(fresh: Path, committed: Path) -> list[str]:
 def check_nothing_breaks() -> None:
     """Holds the contract against the one that callers may have been built with.
 
-    That is the contract where this branch left main; on main itself, that of the commit before. A commit since
-    then with a `BREAKING CHANGE:` line in its message says that the break is meant, and why.
+    That is the contract where this branch left main; on main itself, that of the commit before. A commit
+    since then with a `BREAKING CHANGE:` line in its message says that the break is meant, and why.
     """
     base = base_commit()
     if base is None:
@@ -160,7 +160,7 @@ def lay_out_google(target: Path) -> None:
     for package in ("api", "longrunning", "rpc"):
         (target / package).mkdir(parents=True)
         for proto in (installed / package).glob("*.proto"):
-            # Its descriptor and its Python module say operations.proto; only the shipped file is called otherwise.
+            # Its descriptor and its Python module say operations.proto; only the file is called otherwise.
             name = "operations.proto" if proto.name == "operations_proto.proto" else proto.name
             shutil.copyfile(proto, target / package / name)
 
