@@ -1,0 +1,64 @@
+"""The call at hand: who calls, and by which id the logs know it."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+from moorage.errors.v1.errors_pb2 import Reason
+
+from certs.spiffe import Kind, SpiffeId
+from mesh.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A party that proved its identity by a client certificate of this plane."""
+
+    spiffe_id: SpiffeId
+    """Its name."""
+
+    serial: str
+    """Serial number of its certificate, lowercase hexadecimal."""
+
+    not_after: datetime
+    """When the certificate ceases to count, in UTC."""
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of party it is."""
+        return self.spiffe_id.kind
+
+    @property
+    def name(self) -> str:
+        """Its UUID (applications, runtimes) or its name."""
+        return self.spiffe_id.name
+
+
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
+def current_caller() -> Caller:
+    """Who makes the call at hand. Raises `Refusal` (CERTIFICATE_REQUIRED) where nobody proved an identity."""
+    caller = _caller.get()
+    if caller is None:
+        raise Refusal(Reason.REASON_CERTIFICATE_REQUIRED, "the call carries no client certificate")
+    return caller
+
+
+def current_request_id() -> str:
+    """The id of the call at hand: the caller's `x-request-id`, or one made for it. Empty outside of a call."""
+    return _request_id.get()
+
+
+def current_address() -> str:
+    """The network address that the call at hand came from, as gRPC writes it (`ipv4:127.0.0.1:40000`)."""
+    return _address.get()
+
+
+def enter(caller: Caller | None, request_id: str, address: str) -> None:
+    """Make a call the one at hand, for this task and those it starts. Only the pipeline calls this."""
+    _caller.set(caller)
+    _request_id.set(request_id)
+    _address.set(address)
