@@ -66,8 +66,8 @@ def generate() -> None:
 
 def check() -> None:
     """Fails at the first thing about the contract that is not as it must be."""
-    buf("format", "--diff", "--exit-code", "protos", fix="run `make fmt`")
     buf("lint", "protos")
+    buf("format", "--diff", "--exit-code", "protos", fix="run `make fmt`")
     with tempfile.TemporaryDirectory() as scratch:
         compile_to(Path(scratch))
         stale = differences(Path(scratch), GENERATED)
@@ -115,10 +115,9 @@ def check_nothing_breaks() -> None:
         print(f"protos: a breaking change is announced by {meant.splitlines()[0]}")
         return
     with tempfile.TemporaryDirectory() as scratch:
-        archive = Path(scratch) / "base.tar"
+        archive = Path(scratch) / "base.zip"
         git("archive", f"--output={archive}", base, "protos")
-        with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")
+        shutil.unpack_archive(archive, scratch)
         (Path(scratch) / THIRD_PARTY.name).symlink_to(THIRD_PARTY)
         shutil.copyfile(ROOT / "buf.yaml", Path(scratch) / "buf.yaml")
         image = Path(scratch) / "base.binpb"
