@@ -1,0 +1,288 @@
+"""Durable work on DBOS: workflows whose steps are remembered, so that after kill -9 they go on where they were.
+
+DBOS lives on a thread and an event loop of its own, imported only when `launch` is called: neither its import (about a
+second) nor its database ever holds up the service's loop. The bodies of the steps run on the service's loop, where the
+channels and the database are.
+
+What DBOS remembers is stored in clear text, as JSON: a step's result must hold no secret.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+from mesh import telemetry
+
+if TYPE_CHECKING:
+    from dbos import DBOS
+
+T = TypeVar("T")
+
+Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
+"""What arguments and results of steps are made of."""
+
+APPLICATION_VERSION = "1"
+"""Pinned on purpose: DBOS resumes only what carries the version that runs, and an upgrade must strand nothing. Code
+of workflows therefore stays able to resume what an older release began."""
+
+_SQLITE = "sqlite:///"
+_FIRST_RETRY = 0.5
+_LONGEST_RETRY = 10.0
+_log = telemetry.logger("durable")
+
+
+class Run(Protocol):
+    """One run of a workflow, as its code sees it."""
+
+    @property
+    def workflow_id(self) -> str:
+        """The id that it was started by."""
+
+    async def step(self, name: str, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run `body()` on the service's loop, or give its remembered result if it has ended before.
+
+        The result is `Json` and holds no secret. A body may run again after a crash that came before its result was
+        stored, so it must be idempotent. What it raises ends the workflow: expected failures are results.
+        """
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; a restart does not begin the wait anew."""
+
+
+Workflow: TypeAlias = Callable[..., Awaitable[None]]
+"""`async def workflow(run: Run, *args: Json)`: deterministic but for its steps."""
+
+
+class Durable:
+    """The durable workflows of this process. There can be one instance launched at a time.
+
+    `name`: of the application and its executor, 3 characters or more, the same after each restart.
+    `url`: `sqlite:///PATH` (made if missing, readable by its owner only) or a `postgresql://` URL.
+    `workflows`: by the name under which they are remembered.
+    """
+
+    def __init__(self, *, name: str, url: str, workflows: Mapping[str, Workflow]) -> None:
+        self._name = name
+        self._url = url
+        self._workflows = workflows
+        self._engine: _Engine | None = None
+
+    @property
+    def launched(self) -> bool:
+        """Whether workflows can be started; those of an earlier life resume by themselves."""
+        return self._engine is not None
+
+    async def launch(self) -> None:
+        """Import and start DBOS and resume what was interrupted. Call it in the background, after READY.
+
+        Tries again, backing off up to 10 s, until it succeeds or is cancelled.
+        """
+        delay = _FIRST_RETRY
+        while self._engine is None:
+            engine = _Engine(self._name, self._url, self._workflows)
+            try:
+                await engine.launch()
+            except asyncio.CancelledError:
+                await engine.stop()
+                raise
+            except Exception as error:
+                _log.warning("durable work could not start", error=str(error), retry_in=delay)
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay = min(delay * 2, _LONGEST_RETRY)
+            else:
+                self._engine = engine
+
+    async def start(self, workflow: str, workflow_id: str, *args: Json) -> None:
+        """Start a workflow by its name. Idempotent: one that runs, or has succeeded, under `workflow_id` is left alone.
+
+        One that DBOS itself gave up on is begun anew. Raises `RuntimeError` when not launched.
+        """
+        await self._launched().call(self._launched().start(workflow, workflow_id, args))
+
+    async def forget(self, workflow_id: str) -> None:
+        """Delete what is remembered of a workflow that has ended; nothing happens when there is none."""
+        await self._launched().call(self._launched().forget(workflow_id))
+
+    async def stop(self, deadline: float) -> None:
+        """Interrupt what runs, to be resumed after the next launch, and release the database, within `deadline` s."""
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        try:
+            async with asyncio.timeout(deadline):
+                await engine.stop()
+        except TimeoutError:
+            _log.warning("durable work did not stop in time", deadline=deadline)
+
+    def _launched(self) -> "_Engine":
+        if self._engine is None:
+            raise RuntimeError("durable work is not launched")
+        return self._engine
+
+
+class _Engine:
+    """DBOS with its thread and loop, from launch to stop.
+
+    The loop is ours and DBOS is launched on it, because DBOS then runs every workflow there, fresh and resumed alike,
+    and because cancelling our own tasks leaves a workflow PENDING: DBOS's own shutdown would record some as failed.
+    """
+
+    def __init__(self, name: str, url: str, workflows: Mapping[str, Workflow]) -> None:
+        self._name = name
+        self._url = url
+        self._workflows = workflows
+        self._registered: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {}
+        self._home = asyncio.get_running_loop()
+        self._away: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._up: Future[None] = Future()
+        self._down: Future[None] = Future()
+        self._bodies: set[asyncio.Task[Any]] = set()
+
+    async def launch(self) -> None:
+        threading.Thread(target=self._live, name=f"durable-{self._name}", daemon=True).start()
+        await asyncio.wrap_future(self._up)
+
+    async def stop(self) -> None:
+        if self._away is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed already
+                self._away.call_soon_threadsafe(self._stopping.set)
+        await asyncio.shield(asyncio.wrap_future(self._down))
+        await asyncio.gather(*self._bodies, return_exceptions=True)
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` on the loop of DBOS."""
+        if self._away is None:
+            raise RuntimeError("durable work is not launched")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._away))
+
+    async def start(self, workflow: str, workflow_id: str, args: tuple[Json, ...]) -> None:
+        from dbos import DBOS, SetWorkflowID
+
+        status = await DBOS.get_workflow_status_async(workflow_id)
+        if status is not None and status.status in _GIVEN_UP:
+            _log.warning("a workflow is begun anew", workflow_id=workflow_id, status=status.status)
+            await DBOS.delete_workflow_async(workflow_id)
+        with SetWorkflowID(workflow_id):
+            await DBOS.start_workflow_async(self._registered[workflow], *args)
+
+    async def forget(self, workflow_id: str) -> None:
+        from dbos import DBOS
+
+        await DBOS.delete_workflow_async(workflow_id)
+
+    async def at_home(self, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run the body of a step on the service's loop, from the loop of DBOS."""
+
+        async def tracked() -> T:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine always runs in a task
+            self._bodies.add(task)
+            task.add_done_callback(self._bodies.discard)
+            return await body()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(tracked(), self._home))
+
+    def _live(self) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve())
+        except Exception as error:
+            if not self._up.done():
+                self._up.set_exception(error)
+            else:
+                _log.exception("durable work ended")
+        finally:
+            self._down.set_result(None)
+
+    async def _serve(self) -> None:
+        dbos = _configured(self._name, self._url)
+        try:
+            for name, workflow in self._workflows.items():
+                self._registered[name] = self._register(dbos, name, workflow)
+            dbos.launch()
+            self._away = asyncio.get_running_loop()
+            self._up.set_result(None)
+            await self._stopping.wait()
+        finally:
+            await _cancel_others()
+            dbos.destroy(destroy_registry=True)
+
+    def _register(self, dbos: type["DBOS"], name: str, workflow: Workflow) -> Callable[..., Coroutine[Any, Any, None]]:
+        from dbos import WorkflowSerializationFormat
+
+        engine = self
+
+        async def run(*args: Json) -> None:
+            await workflow(_DbosRun(engine, dbos), *args)
+
+        # Without a limit of attempts: whoever restarts the process is the one to back off.
+        return dbos.workflow(
+            name=name, max_recovery_attempts=None, serialization_type=WorkflowSerializationFormat.PORTABLE
+        )(run)
+
+
+class _DbosRun:
+    """`Run` on DBOS."""
+
+    def __init__(self, engine: _Engine, dbos: type["DBOS"]) -> None:
+        self._engine = engine
+        self._dbos = dbos
+        self.workflow_id = dbos.workflow_id or ""
+
+    async def step(self, name: str, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        async def at_home() -> T:
+            return await self._engine.at_home(body)
+
+        return await self._dbos.run_step_async({"name": name}, at_home)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._dbos.sleep_async(seconds)
+
+
+_GIVEN_UP = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+
+def _configured(name: str, url: str) -> type["DBOS"]:
+    # With a handler of its own, DBOS adds none that would write to the console; its lines go where all others go.
+    log = logging.getLogger("dbos")
+    log.addHandler(logging.NullHandler())
+    from dbos import DBOS
+
+    if url.startswith(_SQLITE):
+        _make_private(Path(url.removeprefix(_SQLITE)))
+    DBOS(
+        config={
+            "name": name,
+            "system_database_url": url,
+            "executor_id": name,
+            "application_version": APPLICATION_VERSION,
+            "log_level": "WARNING",
+        }
+    )
+    return DBOS
+
+
+def _make_private(path: Path) -> None:
+    """Make the SQLite file, readable by its owner only, with a write-ahead log: fewer flushes for each commit."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+async def _cancel_others() -> None:
+    """Cancel what runs on this loop. DBOS records nothing of a cancelled task, so its workflow resumes later."""
+    logging.getLogger("dbos").setLevel(logging.ERROR)  # it would warn of each
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
