@@ -97,6 +97,13 @@ class Identity:
             self._swap(generation)
             self._remove_generations_but(generation)
 
+    def generation(self) -> str:
+        """Names the set that is on disk now: another name after each `write`, so that a change is cheap to see.
+
+        A plain folder, which no `write` has touched, keeps one name.
+        """
+        return str(self._generation())
+
     def _read_set(self) -> Mapping[str, bytes]:
         for _ in range(_READ_ATTEMPTS):
             generation = self._generation()
@@ -137,7 +144,7 @@ class Identity:
             ) from error
 
     def _adopt_plain_files(self) -> None:
-        # A folder of plain files first becomes one of links to the same contents, so that the swap works on it.
+        # Plain files first become links to the same contents, so that the swap works on them.
         if (self.folder / _DATA).is_symlink():
             return
         plain = {name: (self.folder / name).read_bytes() for name in _NAMES if (self.folder / name).is_file()}
@@ -214,6 +221,4 @@ def _certificates(folder: Path, name: str, contents: Mapping[str, bytes]) -> lis
     try:
         return x509.load_pem_x509_certificates(contents[name])
     except ValueError as error:
-        raise IdentityRefused(
-            IdentityReason.MALFORMED, f"{folder / name} has no certificates in PEM"
-        ) from error
+        raise IdentityRefused(IdentityReason.MALFORMED, f"{folder / name} has no certificates in PEM") from error

@@ -57,6 +57,12 @@ def current_address() -> str:
     return _address.get()
 
 
+def caller_name() -> str:
+    """The SPIFFE ID of whoever makes the call at hand, for the log; empty where nobody proved one."""
+    caller = _caller.get()
+    return str(caller.spiffe_id) if caller else ""
+
+
 def enter(caller: Caller | None, request_id: str, address: str) -> None:
     """Make a call the one at hand, for this task and those it starts. Only the pipeline calls this."""
     _caller.set(caller)

@@ -95,7 +95,7 @@ class Database:
 
     async def check(self) -> None:
         """Raise `Refusal` (DATABASE_UNAVAILABLE) unless the database can be written to now."""
-        await self.write(lambda tx: None)
+        await _on(self._writer, lambda: self._write_lane.run(lambda tx: None))
 
     def close(self) -> None:
         """Let the units that run end, then close every connection."""

@@ -1,0 +1,296 @@
+"""The call pipeline: what happens around every call, for every service, in this order.
+
+1. errors      whatever goes wrong further in leaves as a status of the catalogue, and nothing else does
+2. record      request id, structured log, metrics
+3. identity    the caller's SPIFFE ID from its client certificate
+4. access      the contract's rule for the method (`moorage.access.v1`), before and after the request is read
+5. validation  the request's bytes, size, and the contract's rules for its fields (protovalidate)
+
+The handler comes last. A stream ends by itself when its caller's certificate does, and when the server drains.
+"""
+
+import asyncio
+import inspect
+import random
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from moorage.errors.v1.errors_pb2 import Reason
+from protovalidate import Validator
+
+from certs.clock import Clock
+from mesh import call, telemetry
+from mesh.access import AccessRules, check_request
+from mesh.call import Caller
+from mesh.errors import Problem, Refusal, Violation
+from mesh.peer import Peers
+from mesh.record import Record
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""The largest request that is taken; what is larger, up to the transport's own limit, is refused with a reason."""
+
+WRITE_TIMEOUT = 30.0
+"""Seconds that one message of a stream may wait for a reader before the stream is ended."""
+
+DRAIN_SPREAD = 1.0
+"""Seconds over which a draining server ends its streams, so that their readers do not all come back at once."""
+
+_DEPENDENCY_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = telemetry.logger("call")
+
+_UNKNOWN = Record("unknown")
+
+Handler = Any  # grpc's types know the handlers of synchronous servers only
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Pipeline(grpc.aio.ServerInterceptor):
+    """One server's pipeline. `drain` ends its streams and turns new calls away."""
+
+    def __init__(self, rules: AccessRules, peers: Peers, clock: Clock) -> None:
+        self._rules = rules
+        self._peers = peers
+        self._clock = clock
+        self._validator = Validator()
+        self._wrapped: dict[str, Handler] = {}
+        self._streams: dict[asyncio.Timeout, asyncio.Task[Any]] = {}
+        self._draining = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Give grpc the method's handler with the pipeline around it; each method is wrapped once."""
+        method = details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = await continuation(details)
+            if handler is None:
+                return grpc.unary_unary_rpc_method_handler(self._unknown(method))
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
+        return wrapped
+
+    def drain(self) -> None:
+        """Turn new calls away; end every open stream within `DRAIN_SPREAD`, so that its reader resumes elsewhere."""
+        self._draining = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._streams:
+            if limit.expired():
+                continue
+            limit.reschedule(now + random.uniform(0, DRAIN_SPREAD))  # noqa: S311 - spread, not secrecy
+
+    async def drained(self, within: float) -> None:
+        """Wait until every stream has ended, `within` seconds at most."""
+        if self._streams:
+            await asyncio.wait(self._streams.values(), timeout=within)
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream_of_requests(method, handler), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.request_streaming:
+            raise ValueError(f"{method} streams requests to one response, which the pipeline does not know")
+        if not handler.response_streaming:
+            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
+        if inspect.isasyncgenfunction(handler.unary_stream):
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler))
+        return grpc.unary_stream_rpc_method_handler(
+            self._self_writing_stream(method, handler), response_serializer=handler.response_serializer
+        )
+
+    def _unknown(self, method: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def run(content: bytes, context: Context) -> bytes:
+            with _UNKNOWN.call() as entry:
+                try:
+                    call.enter(None, _request_id(context), context.peer())
+                    if self._peers.caller(context) is None:
+                        raise Refusal(Reason.REASON_CERTIFICATE_REQUIRED, "the call carries no client certificate")
+                    raise Refusal(
+                        Reason.REASON_METHOD_UNKNOWN, f"there is no method {method}", metadata={"method": method}
+                    )
+                except Refusal as refusal:
+                    await _abort(context, entry.failed(refusal))
+                    raise
+
+        return run
+
+    def _unary(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        record = Record(method)
+
+        async def run(content: bytes, context: Context) -> bytes:
+            with record.call() as entry:
+                try:
+                    request = self._admit(method, handler, content, context)
+                    response = await handler.unary_unary(request, context)
+                    payload: bytes = handler.response_serializer(response)
+                    return payload
+                except Exception as error:
+                    await _abort(context, entry.failed(_refusal(error)))
+                    raise
+
+        return run
+
+    def _stream(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
+        async def run(content: bytes, context: Context, limit: asyncio.Timeout) -> None:
+            request = self._admit(method, handler, content, context)
+            loop, expiry = asyncio.get_running_loop(), self._expiry()
+            messages: AsyncIterator[Any] = handler.unary_stream(request, context)
+            try:
+                limit.reschedule(expiry)
+                async for message in messages:
+                    payload = message if isinstance(message, bytes) else handler.response_serializer(message)
+                    if not self._draining:
+                        limit.reschedule(min(expiry, loop.time() + WRITE_TIMEOUT))
+                    await context.write(payload)
+                    if not self._draining:
+                        limit.reschedule(expiry)
+            finally:
+                await messages.aclose()  # type: ignore[attr-defined]  # async generators have it
+
+        return self._streaming(method, run)
+
+    def _self_writing_stream(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
+        async def run(content: bytes, context: Context, limit: asyncio.Timeout) -> None:
+            request = self._admit(method, handler, content, context)
+            limit.reschedule(self._expiry())
+            await handler.unary_stream(request, context)
+
+        return self._streaming(method, run)
+
+    def _stream_of_requests(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
+        async def run(requests: Any, context: Context, limit: asyncio.Timeout) -> None:
+            self._enter(method, context)
+            limit.reschedule(self._expiry())
+            async for response in handler.stream_stream(requests, context):
+                await context.write(response)
+
+        return self._streaming(method, run)
+
+    def _streaming(
+        self, method: str, run: Callable[[Any, Context, asyncio.Timeout], Awaitable[None]]
+    ) -> Callable[[Any, Context], Awaitable[None]]:
+        record = Record(method)
+
+        async def guarded(request: Any, context: Context) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine of grpc's server runs in a task
+            with record.stream() as entry:
+                try:
+                    async with asyncio.timeout(None) as limit:
+                        self._streams[limit] = task
+                        try:
+                            await run(request, context, limit)
+                        finally:
+                            del self._streams[limit]
+                except TimeoutError:
+                    await _abort(context, entry.failed(self._why_ended()))
+                except Exception as error:
+                    await _abort(context, entry.failed(_refusal(error)))
+
+        return guarded
+
+    def _enter(self, method: str, context: Context) -> tuple[Caller | None, tuple[Any, ...]]:
+        address = context.peer()
+        call.enter(None, _request_id(context), address)
+        if self._draining:
+            raise _draining()
+        caller = self._peers.caller(context)
+        call.enter(caller, call.current_request_id(), address)
+        return caller, self._rules.grants(method, caller)
+
+    def _admit(self, method: str, handler: Handler, content: bytes, context: Context) -> Message:
+        caller, grants = self._enter(method, context)
+        if len(content) > MAX_REQUEST_BYTES:
+            raise Refusal(
+                Reason.REASON_MESSAGE_TOO_LARGE,
+                f"the request has {len(content)} bytes; {MAX_REQUEST_BYTES} is the most that is taken",
+                metadata={"limit_bytes": str(MAX_REQUEST_BYTES)},
+            )
+        try:
+            request: Message = handler.request_deserializer(content)
+        except DecodeError as error:
+            raise Refusal(Reason.REASON_MESSAGE_MALFORMED, f"the request is not what {method} takes") from error
+        check_request(method, grants, caller, request)
+        violations = self._validator.collect_violations(request)
+        if violations:
+            raise _invalid([Violation(_field_path(each.proto.field), each.proto.message) for each in violations])
+        return request
+
+    def _expiry(self) -> float:
+        """The event loop's time at which the caller's certificate ends."""
+        not_after = call.current_caller().not_after
+        return asyncio.get_running_loop().time() + (not_after - self._clock()).total_seconds()
+
+    def _why_ended(self) -> Refusal:
+        if self._draining:
+            return _draining()
+        caller = call.current_caller()
+        if caller.not_after <= self._clock():
+            return Refusal(Reason.REASON_CERTIFICATE_EXPIRED, f"the certificate ended at {caller.not_after}")
+        return Refusal(
+            Reason.REASON_NOT_READY,
+            f"the reader took no message for {WRITE_TIMEOUT:.0f} s",
+            retry_after=timedelta(seconds=1),
+        )
+
+
+def _refusal(error: Exception) -> Refusal | None:
+    """What the caller may know of an error; None where the call was answered already."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, grpc.aio.AbortError):
+        return None
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() in _DEPENDENCY_AWAY:
+        _log.warning("a service that this call needs is away", problem=Problem.of(error).message)
+        return Refusal(
+            Reason.REASON_DEPENDENCY_UNAVAILABLE,
+            "another service of the plane did not answer",
+            retry_after=timedelta(seconds=1),
+        )
+    _log.error("fault", request_id=call.current_request_id(), exc_info=error)
+    return Refusal(Reason.REASON_INTERNAL, "a fault of the service; its log has more")
+
+
+async def _abort(context: Context, refusal: Refusal | None) -> None:
+    if refusal is None:
+        return
+    status = refusal.to_status(call.current_request_id())
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(refusal.code, refusal.message, details)
+
+
+def _draining() -> Refusal:
+    wait = timedelta(seconds=random.uniform(0.1, DRAIN_SPREAD))  # noqa: S311 - spread, not secrecy
+    return Refusal(Reason.REASON_NOT_READY, "the service is stopping", retry_after=wait)
+
+
+def _invalid(violations: list[Violation]) -> Refusal:
+    first, more = violations[0], len(violations) - 1
+    rest = f", and {more} more" if more else ""
+    message = f"{first.field or 'the request'}: {first.description}{rest}"
+    return Refusal(Reason.REASON_FIELD_INVALID, message, violations=violations)
+
+
+def _field_path(path: Any) -> str:
+    if path is None:
+        return ""
+    names = []
+    for element in path.elements:
+        subscript = element.subscript
+        names.append(f"{element.field_name}[{subscript.value}]" if subscript is not None else element.field_name)
+    return ".".join(names)
+
+
+def _request_id(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return uuid.uuid4().hex

@@ -1,0 +1,90 @@
+"""How a service's process runs: logs, signals, the notice that it is ready, and a stop that ends within a deadline."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from certs.errors import CertsError
+from mesh import telemetry
+from mesh.exits import Exit, Stopped
+from mesh.settings import SettingsRefused
+
+STOP_DEADLINE = 10.0
+"""Seconds that a process has to stop gracefully; then it ends all the same."""
+
+Start = Callable[[AsyncExitStack], Awaitable[None]]
+
+
+def run(service: str, start: Start, log_level: str = "info") -> int:
+    """Run `start(stack)`, say that the service is ready, wait for SIGTERM or SIGINT, unwind the stack; the exit code.
+
+    `start` brings everything up and leaves on the stack how to bring it down. What it raises as `Stopped`,
+    `SettingsRefused` or an error of `certs` becomes one line on stderr and an exit code.
+    """
+    try:
+        telemetry.configure_logging(service, log_level)
+        asyncio.run(_serve(start))
+    except Stopped as stopped:
+        return _fail(service, stopped.code, str(stopped))
+    except (SettingsRefused, ValueError) as error:
+        return _fail(service, Exit.USAGE, str(error))
+    except (CertsError, OSError) as error:
+        return _fail(service, Exit.SERVICE_FAILED, str(error))
+    return Exit.OK
+
+
+def notify(state: str) -> None:
+    """Tell the supervisor how the process stands (`READY=1`, `STOPPING=1`), where it asked to be told.
+
+    The protocol is systemd's sd_notify: a datagram to the socket that NOTIFY_SOCKET names.
+    """
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.sendall(state.encode())
+
+
+async def _serve(start: Start) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _watch_lifeline(loop, stop)
+    stack = AsyncExitStack()
+    try:
+        starting = asyncio.ensure_future(start(stack))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            notify("READY=1")
+            await stopping
+        else:
+            starting.cancel()
+    finally:
+        notify("STOPPING=1")
+        async with asyncio.timeout(STOP_DEADLINE):
+            await stack.aclose()
+
+
+def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop when the supervisor is gone: the other end of the pipe MOORAGE_LIFELINE_FD is open while it lives."""
+
+    def gone(descriptor: int) -> None:
+        loop.remove_reader(descriptor)
+        stop.set()
+
+    descriptor = os.environ.pop("MOORAGE_LIFELINE_FD", "")
+    if descriptor:
+        loop.add_reader(int(descriptor), gone, int(descriptor))
+
+
+def _fail(service: str, code: Exit, message: str) -> int:
+    sys.stderr.write(f"{service}: {' '.join(message.split())}\n")
+    return code
