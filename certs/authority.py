@@ -91,9 +91,7 @@ class Authority:
         try:
             certificate, *chain = x509.load_pem_x509_certificates(chain_pem)
         except ValueError as error:
-            raise AuthorityRefused(
-                AuthorityReason.MALFORMED, "the authority's certificates are not in PEM"
-            ) from error
+            raise AuthorityRefused(AuthorityReason.MALFORMED, "the authority's certificates are not in PEM") from error
         return cls(certificate, key_from_pem(key_pem, passphrase, source="the authority's key"), tuple(chain))
 
     @classmethod
@@ -192,7 +190,7 @@ def create_issuing(
 ) -> Authority:
     """A new issuing authority under `root`, with a new key unless one is given.
 
-    It ends with the root at the latest.     Raises `AuthorityRefused`: NOT_A_ROOT, NOT_VALID_NOW, BAD_LIFETIME.
+    It ends with the root at the latest. Raises `AuthorityRefused`: NOT_A_ROOT, NOT_VALID_NOW, BAD_LIFETIME.
     """
     if not root.is_root:
         raise AuthorityRefused(AuthorityReason.NOT_A_ROOT, "only a root signs issuing authorities")
@@ -209,12 +207,11 @@ def create_issuing(
     return Authority(certificate, key, (root.certificate,))
 
 
-def validity(
-    clock: Clock, lifetime: timedelta, issuer: x509.Certificate | None = None
-) -> tuple[datetime, datetime]:
+def validity(clock: Clock, lifetime: timedelta, issuer: x509.Certificate | None = None) -> tuple[datetime, datetime]:
     """When a certificate made now begins and ends, in whole seconds.
 
-    It is dated back by `CLOCK_SKEW`, and stays within the issuer's life.     Raises `AuthorityRefused`: NOT_VALID_NOW if the issuer is not, BAD_LIFETIME if less than a second.
+    It is dated back by `CLOCK_SKEW`, and stays within the issuer's life. Raises
+    `AuthorityRefused`: NOT_VALID_NOW if the issuer is not, BAD_LIFETIME if less than a second.
     """
     now = clock().replace(microsecond=0)
     if lifetime < timedelta(seconds=1):
@@ -255,9 +252,7 @@ def _builder(
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_SIGNS_CERTIFICATES, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id))]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(spiffe_id))]), critical=False)
     )
 
 

@@ -115,9 +115,7 @@ def issue(
 
 
 # RFC 1123 host names in lowercase; no wildcards.
-_DNS_NAME = re.compile(
-    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
-)
+_DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 _BOTH_ENDS_OF_TLS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
 
@@ -181,9 +179,7 @@ def _check_signed(
     try:
         verify_chain(certificate, [], [authority.certificate], not_before)
     except (SvidRefused, ChainRefused) as error:
-        raise IssueRefused(
-            IssueReason.SELF_CHECK_FAILED, f"a new certificate fails its check: {error}"
-        ) from error
+        raise IssueRefused(IssueReason.SELF_CHECK_FAILED, f"a new certificate fails its check: {error}") from error
     extensions = certificate.extensions
     as_asked = (
         extensions.get_extension_for_class(x509.SubjectAlternativeName).value == names

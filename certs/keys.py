@@ -112,16 +112,12 @@ def public_key_sha256(public_key: PublicKeyTypes) -> bytes:
     ).digest()
 
 
-def checked_public_key_type(
-    public_key: PublicKeyTypes, *, source: str = "the public key"
-) -> ec.EllipticCurvePublicKey:
+def checked_public_key_type(public_key: PublicKeyTypes, *, source: str = "the public key") -> ec.EllipticCurvePublicKey:
     """The key itself, when it is on P-256 or P-384; else `KeyRefused` (FOREIGN_TYPE or FOREIGN_CURVE)."""
     if not isinstance(public_key, ec.EllipticCurvePublicKey):
         raise KeyRefused(KeyReason.FOREIGN_TYPE, f"{source} is not an elliptic curve key: use P-256 or P-384")
     if not isinstance(public_key.curve, ec.SECP256R1 | ec.SECP384R1):
-        raise KeyRefused(
-            KeyReason.FOREIGN_CURVE, f"{source} is on {public_key.curve.name}: use P-256 or P-384"
-        )
+        raise KeyRefused(KeyReason.FOREIGN_CURVE, f"{source} is on {public_key.curve.name}: use P-256 or P-384")
     return public_key
 
 
@@ -134,6 +130,4 @@ def _pkcs8(key: ec.EllipticCurvePrivateKey, encoding: serialization.Encoding) ->
 
 def _check_passphrase(passphrase: bytes | None) -> None:
     if passphrase == b"":
-        raise KeyRefused(
-            KeyReason.EMPTY_PASSPHRASE, "the passphrase is empty: put one in its file, or name no file"
-        )
+        raise KeyRefused(KeyReason.EMPTY_PASSPHRASE, "the passphrase is empty: put one in its file, or name no file")

@@ -22,7 +22,7 @@ _INTEGER, _OCTET_STRING, _SEQUENCE = 0x02, 0x04, 0x30
 
 
 def encrypted_pem(private_key_info: bytes, passphrase: bytes) -> bytes:
-    """The PEM `ENCRYPTED PRIVATE KEY` of a DER `PrivateKeyInfo`, under what scrypt makes of the passphrase."""
+    """The PEM `ENCRYPTED PRIVATE KEY` of a DER `PrivateKeyInfo`, keyed by scrypt from the passphrase."""
     salt, initial_vector = os.urandom(16), os.urandom(16)
     key = Scrypt(salt=salt, length=32, n=_COST, r=_BLOCK_SIZE, p=_PARALLELISM).derive(passphrase)
     derivation = _sequence(
@@ -64,6 +64,4 @@ def _der(tag: int, content: bytes) -> bytes:
 def _pem(der: bytes) -> bytes:
     text = base64.b64encode(der)
     lines = [text[start : start + 64] for start in range(0, len(text), 64)]
-    return b"\n".join(
-        [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", *lines, b"-----END ENCRYPTED PRIVATE KEY-----", b""]
-    )
+    return b"\n".join([b"-----BEGIN ENCRYPTED PRIVATE KEY-----", *lines, b"-----END ENCRYPTED PRIVATE KEY-----", b""])

@@ -46,9 +46,10 @@ class OneTimeToken:
     """Where to enrol, which root to trust there, and the secret that proves the right to.
 
     `address` is `HOST:PORT`; `root_pins` are one to eight SHA-256 sums of DER root certificates (several
-    during a change of roots); `secret` is 32 random bytes. Only `encode` shows the secret: `repr` and `str` do
-    not. Tokens are not compared; the plane looks for `secret_sha256`. Raises `TokenMalformed` if a part is not
-    so.
+    during a change of roots); `secret` is 32 random bytes. Raises `TokenMalformed` if a part is not so.
+
+    Only `encode` shows the secret: `repr` and `str` do not. Tokens are not compared: the plane looks for
+    `secret_sha256`.
     """
 
     address: str
@@ -66,12 +67,7 @@ class OneTimeToken:
 
     def encode(self) -> str:
         """The printable line, without a line break."""
-        body = (
-            bytes([VERSION, len(self.root_pins)])
-            + b"".join(self.root_pins)
-            + self.secret
-            + self.address.encode()
-        )
+        body = bytes([VERSION, len(self.root_pins)]) + b"".join(self.root_pins) + self.secret + self.address.encode()
         return PREFIX + base64.b32encode(body + _checksum(body)).decode().rstrip("=").lower()
 
     @classmethod
@@ -106,9 +102,7 @@ def _checksum(body: bytes) -> bytes:
 def _checked_body(text: str) -> bytes:
     digits = text.removeprefix(PREFIX)
     if digits == text or len(digits) * 5 // 8 > _MAX_TOKEN_BYTES:
-        raise TokenMalformed(
-            TokenReason.NOT_A_TOKEN, f"a one-time token is one line that starts with {PREFIX}"
-        )
+        raise TokenMalformed(TokenReason.NOT_A_TOKEN, f"a one-time token is one line that starts with {PREFIX}")
     if not _BASE32.fullmatch(digits):
         raise TokenMalformed(
             TokenReason.CHECKSUM, "the token has characters that no token has: it was not copied as it is"
