@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+import mesh
 from certs.clock import Clock, system_clock
 from certs.identity import Identity, IdentityRefused, LoadedIdentity
 from mesh import telemetry
@@ -69,6 +70,8 @@ class MeshServer:
         enrolment: bool = False,
         clock: Clock = system_clock,
     ) -> None:
+        if not mesh.TLS_1_3_ONLY:
+            raise RuntimeError("grpc was imported before mesh, so TLS 1.2 would be offered: import mesh first")
         self.address = address
         self.port = 0
         self._readiness = readiness

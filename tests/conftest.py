@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_socket
 
+import mesh  # noqa: F401 - before grpc, so that TLS 1.2 is never offered
+
 UNIT = Path(__file__).parent / "unit"
 
 
