@@ -1,0 +1,251 @@
+"""The call pipeline: what every call of every service gets, seen from outside."""
+
+import asyncio
+import subprocess
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest, GetApplicationRequest
+from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
+from moorage.director.v1.director_pb2_grpc import DirectorStub
+from moorage.errors.v1.errors_pb2 import Reason
+
+from certs.check import serial_hex
+from certs.keys import key_to_pem, new_key
+from mesh.channel import LiveChannel
+from mesh.errors import Refusal
+from mesh.pipeline import MAX_REQUEST_BYTES
+from tests.integration.mesh.conftest import DIRECTOR, Mesh, problem_of
+from tests.support.identities import TRUST_DOMAIN, Mint
+
+ID = "0b8a6d64-93a2-4e53-b9bb-0f2b0f4a5a10"
+OTHER_ID = "7c0f5ab0-5e0c-4a43-a0e3-9d6f3b6d1c77"
+GET = GetApplicationRequest(application_id=ID)
+CREATE = CreateApplicationRequest(application=Application(name="shop"))
+
+
+async def test_an_administrator_may_call_what_the_contract_lets_administrators_call(mesh_server: Mesh) -> None:
+    response = await mesh_server.stub("admin", "ann").GetApplication(GET)
+    assert response.application.application_id == ID
+
+
+async def test_an_application_may_read_itself_and_no_other(mesh_server: Mesh) -> None:
+    stub = mesh_server.stub("application", ID)
+    assert (await stub.GetApplication(GET)).application.application_id == ID
+    problem = await problem_of(stub.GetApplication(GetApplicationRequest(application_id=OTHER_ID)))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("viewer", "vic"),
+        ("application", ID),
+        ("runtime", ID),
+        ("service", "connector"),
+        ("service", "provisioner"),
+        ("service", "director"),
+    ],
+)
+async def test_who_is_not_named_by_the_method_is_refused(mesh_server: Mesh, kind: str, name: str) -> None:
+    problem = await problem_of(mesh_server.stub(kind, name).CreateApplication(CREATE))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
+
+
+async def test_a_field_that_breaks_a_rule_is_named(mesh_server: Mesh) -> None:
+    request = CreateApplicationRequest(application=Application(name="Not A Label"), request_id="zz")
+    problem = await problem_of(mesh_server.stub("admin", "ann").CreateApplication(request))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert {each.field for each in problem.violations} == {"application.name", "request_id"}
+    assert problem.remedy
+
+
+async def test_bytes_that_are_no_message_are_refused(mesh_server: Mesh) -> None:
+    call = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/GetApplication")
+    problem = await problem_of(call(b"\xff\xff\xff\xff"))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_MALFORMED")
+
+
+async def test_a_request_over_the_limit_is_refused_with_the_limit(mesh_server: Mesh) -> None:
+    request = CreateApplicationRequest(application=Application(name="shop", description="x" * MAX_REQUEST_BYTES))
+    problem = await problem_of(mesh_server.stub("admin", "ann").CreateApplication(request))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE")
+    assert problem.metadata["limit_bytes"] == str(MAX_REQUEST_BYTES)
+
+
+async def test_an_unknown_method_is_unimplemented(mesh_server: Mesh) -> None:
+    call = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/Nothing")
+    problem = await problem_of(call(b""))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
+
+
+async def test_a_fault_shows_the_caller_a_request_id_and_nothing_else(mesh_server: Mesh) -> None:
+    mesh_server.director.fault = KeyError("a detail of the inside")
+    stub = mesh_server.stub("admin", "ann")
+    problem = await problem_of(stub.CreateApplication(CREATE, metadata=(("x-request-id", "call-7"),)))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert problem.metadata["request_id"] == "call-7"
+    assert "inside" not in str(problem)
+
+
+async def test_a_refusal_carries_its_reason_field_metadata_and_wait(mesh_server: Mesh) -> None:
+    mesh_server.director.fault = Refusal(
+        Reason.REASON_NAME_TAKEN,
+        "the name is taken",
+        field="application.name",
+        metadata={"id": ID},
+        retry_after=timedelta(seconds=2),
+    )
+    problem = await problem_of(mesh_server.stub("admin", "ann").CreateApplication(CREATE))
+    assert problem.code is grpc.StatusCode.ALREADY_EXISTS
+    assert problem.is_reason(Reason.REASON_NAME_TAKEN)
+    assert problem.violations[0].field == "application.name"
+    assert problem.metadata["id"] == ID
+    assert problem.retry_after == timedelta(seconds=2)
+
+
+async def test_a_certificate_that_ended_on_an_open_connection_is_refused(mesh_server: Mesh) -> None:
+    stub = mesh_server.stub("admin", "ann", timedelta(hours=1))
+    await stub.GetApplication(GET)
+    mesh_server.clock.ahead = timedelta(hours=2)
+    problem = await problem_of(stub.GetApplication(GET))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_EXPIRED")
+
+
+async def test_a_stream_ends_when_its_certificate_does(mesh_server: Mesh) -> None:
+    stub = mesh_server.stub("runtime", ID, timedelta(seconds=2))
+    stream = stub.WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+    await stream.read()
+    problem = await problem_of(stream.read())
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_EXPIRED")
+
+
+async def test_a_certificate_of_another_root_gets_no_answer(mesh_server: Mesh, tmp_path: Any) -> None:
+    foreign = Mint(tmp_path / "foreign").identity("admin", "eve").load()
+    own = mesh_server.mint.identity("admin", "ann").load()
+    credentials = grpc.ssl_channel_credentials(own.bundle_pem, foreign.key_pem, foreign.chain_pem)
+    async with grpc.aio.secure_channel(mesh_server.address, credentials) as channel:
+        problem = await problem_of(DirectorStub(channel).GetApplication(GET, timeout=5))
+    assert problem.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+async def test_an_identity_that_the_plane_does_not_give_out_is_foreign(mesh_server: Mesh) -> None:
+    key_pem, chain_pem = _robot(mesh_server.mint)
+    credentials = grpc.ssl_channel_credentials(mesh_server.mint.root.chain_pem, key_pem, chain_pem)
+    async with grpc.aio.secure_channel(mesh_server.address, credentials) as channel:
+        problem = await problem_of(DirectorStub(channel).GetApplication(GET))
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_FOREIGN")
+
+
+@pytest.mark.parametrize(("version", "offered"), [("-tls1_2", False), ("-tls1_3", True)])
+async def test_only_tls_1_3_is_offered(mesh_server: Mesh, version: str, offered: bool) -> None:
+    command = ["openssl", "s_client", "-connect", mesh_server.address, version]
+    done = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    assert (b"Cipher is TLS_" in done.stdout) is offered
+
+
+async def test_a_draining_server_ends_its_streams_and_says_when_to_come_back(mesh_server: Mesh) -> None:
+    stream = mesh_server.stub("runtime", ID).WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+    await stream.read()
+    ending = asyncio.create_task(problem_of(stream.read()))
+    async with asyncio.timeout(5):
+        await mesh_server.server.stop()
+        problem = await ending
+    assert (problem.code, problem.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+    assert problem.retry_after
+
+
+async def test_a_service_whose_database_is_away_is_live_but_not_ready(mesh_server: Mesh) -> None:
+    health = mesh_server.channel("viewer", "vic").stub(health_pb2_grpc.HealthStub)
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    ready = health_pb2.HealthCheckRequest(service=DIRECTOR.full_name)
+    assert (await health.Check(ready)).status == serving
+    mesh_server.away.add("database")
+    await mesh_server.readiness.check()
+    assert (await health.Check(ready)).status == not_serving
+    assert (await health.Check(health_pb2.HealthCheckRequest())).status == serving
+    mesh_server.away.clear()
+    await mesh_server.readiness.check()
+    assert (await health.Check(ready)).status == serving
+
+
+async def test_reflection_lists_what_is_served(mesh_server: Mesh) -> None:
+    stub = mesh_server.channel("viewer", "vic").stub(reflection_pb2_grpc.ServerReflectionStub)
+    stream = stub.ServerReflectionInfo()
+    await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    listed = (await stream.read()).list_services_response.service
+    stream.cancel()
+    assert {each.name for each in listed} == {
+        DIRECTOR.full_name,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+async def test_a_renewed_server_certificate_is_used_by_the_next_handshake(mesh_server: Mesh) -> None:
+    first = await _served_serial(mesh_server)
+    mesh_server.mint.identity("service", "director", folder=mesh_server.server_identity.folder)
+    assert await _served_serial(mesh_server) != first
+
+
+async def test_a_channel_follows_its_identity_and_calls_under_way_end_on_the_old_one(mesh_server: Mesh) -> None:
+    identity = mesh_server.mint.identity("runtime", ID)
+    live = LiveChannel(mesh_server.address, identity)
+    old_channel = live.channel
+    stream = live.stub(DirectorStub).WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+    assert (await stream.read()).revision == 1
+    mesh_server.mint.identity("runtime", ID, folder=identity.folder)
+    assert live.channel is not old_channel
+    mesh_server.director.more.set()
+    assert (await stream.read()).revision == 2
+    await live.close()
+
+
+async def _served_serial(mesh: Mesh) -> str:
+    command = ["openssl", "s_client", "-connect", mesh.address, "-showcerts"]
+    done = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    pem = done.stdout[done.stdout.index(b"-----BEGIN") :]
+    return serial_hex(x509.load_pem_x509_certificate(pem))
+
+
+def _robot(mint: Mint) -> tuple[bytes, bytes]:
+    """Key and chain of a certificate that the right authority signed, for an identity that the plane has no room for."""
+    key = new_key()
+    at, usage = mint.clock(), dict.fromkeys(_USAGES, False) | {"digital_signature": True}
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(mint.issuing.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(at - timedelta(minutes=1))
+        .not_valid_after(at + timedelta(minutes=10))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(_ROBOT)]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(mint.issuing.key, hashes.SHA256())
+    )
+    return key_to_pem(key), certificate.public_bytes(Encoding.PEM) + mint.issuing.chain_pem
+
+
+_ROBOT = f"spiffe://{TRUST_DOMAIN}/robot/rob"
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
