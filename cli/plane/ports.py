@@ -1,0 +1,100 @@
+"""The addresses of the embedded plane: one host, four ports that are free."""
+
+import errno
+import random
+import socket
+from dataclasses import astuple, dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from mesh.exits import Exit, Stopped
+
+ListenAddress = IPv4Address | IPv6Address
+
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 10_000
+_ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A port for each listener."""
+
+    director: int
+    connector: int
+    enrolment: int
+    provisioner: int
+
+    @classmethod
+    def following(cls, first: int) -> "Ports":
+        """The Director on `first`, the others on the three after it."""
+        return cls(first, first + 1, first + 2, first + 3)
+
+
+def at(listen: ListenAddress, port: int) -> str:
+    """`HOST:PORT`, with the brackets that an IPv6 address needs (RFC 3986, 3.2.2)."""
+    return f"[{listen}]:{port}" if listen.version == 6 else f"{listen}:{port}"
+
+
+def free_ports(listen: ListenAddress, preferred: Ports | None, chance: random.Random | None = None) -> Ports:
+    """Four free ports: the `preferred` ones where all are still free.
+
+    They lie below the range that the system takes ports for outgoing connections from, so that none is gone when a
+    service that died comes back a moment later. Raises `Stopped` (PORT_TAKEN) where none are to be had.
+    """
+    if preferred and all(_error_at(listen, port) is None for port in astuple(preferred)):
+        return preferred
+    chance = chance or random.Random()  # noqa: S311 - spreads planes over the ports, guards nothing
+    highest = _first_ephemeral_port()
+    found: list[int] = []
+    for _ in range(_ATTEMPTS):
+        port = chance.randrange(_LOWEST, highest)
+        if port not in found and _error_at(listen, port) is None:
+            found.append(port)
+        if len(found) == 4:
+            return Ports(*found)
+    _explain(listen, highest, _error_at(listen, highest))
+    raise Stopped(Exit.PORT_TAKEN, f"no four free ports on {listen}: name the first of four with --port")
+
+
+def check_free(listen: ListenAddress, ports: Ports) -> None:
+    """Raises `Stopped` for the first port that cannot be listened on."""
+    for port in astuple(ports):
+        _explain(listen, port, _error_at(listen, port))
+
+
+def _explain(listen: ListenAddress, port: int, error: OSError | None) -> None:
+    if error is None:
+        return
+    if error.errno == errno.EADDRINUSE:
+        raise Stopped(
+            Exit.PORT_TAKEN,
+            f"{at(listen, port)} is taken: stop what listens there, choose another --port, "
+            "or let --port 0 find free ones",
+        )
+    if error.errno == errno.EACCES:
+        raise Stopped(Exit.PORT_TAKEN, f"{at(listen, port)} may not be listened on: choose a --port from 1024 on")
+    raise Stopped(
+        Exit.USAGE, f"{listen} cannot be listened on ({error.strerror}): --listen takes an address of this machine"
+    )
+
+
+def _error_at(listen: ListenAddress, port: int) -> OSError | None:
+    family = socket.AF_INET6 if listen.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the services do: connections that linger after a restart (TIME_WAIT) do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((str(listen), port))
+            probe.listen(1)
+        except OSError as error:
+            return error
+    return None
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        first = int(_EPHEMERAL_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32_768
+    return first if first > _LOWEST + 1_000 else 65_536

@@ -1,0 +1,131 @@
+"""`moorage.toml`: what the services of the embedded plane are run with, written anew at each start."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from certs import files
+from cli.plane.home import Home
+from cli.plane.ports import ListenAddress, Ports, at
+from mesh.exits import Exit, Stopped
+
+Value = str | int | float | bool | list[str]
+Sections = Mapping[str, Mapping[str, Value]]
+
+_HEADER = """\
+# Written by `moorage up` at each start. To change a setting, name a TOML file with it by --config,
+# or set MOORAGE_<SECTION>_<FIELD>.
+"""
+
+_LISTENERS = {
+    "director": ("director", "listen"),
+    "connector": ("connector", "listen"),
+    "enrolment": ("connector", "enrolment_listen"),
+    "provisioner": ("provisioner", "listen"),
+}
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file: Path | None) -> Sections:
+    """One section a service: where it listens, what it stores where, and whom it calls."""
+    addresses = {
+        "director_address": at(listen, ports.director),
+        "connector_address": at(listen, ports.connector),
+    }
+    provisioner = at(listen, ports.provisioner)
+    enrolment = at(listen, ports.enrolment)
+    passphrase = {"passphrase_file": str(passphrase_file.absolute())} if passphrase_file else {}
+    return {
+        "director": {
+            "listen": at(listen, ports.director),
+            "identity": str(home.identity("director")),
+            "database": _sqlite(home.service("director") / "director.sqlite"),
+            "dbos_database": _sqlite(home.service("director") / "dbos.sqlite"),
+            "sealing_key": str(home.service("director") / "sealing.key"),
+        },
+        "connector": {
+            **addresses,
+            **passphrase,
+            "listen": at(listen, ports.connector),
+            "enrolment_listen": enrolment,
+            "enrolment_address": enrolment,
+            "provisioner_address": provisioner,
+            "identity": str(home.identity("connector")),
+            "issuing_authority": str(home.issuing_authority),
+            "database": _sqlite(home.service("connector") / "connector.sqlite"),
+        },
+        "provisioner": {
+            **addresses,
+            "listen": provisioner,
+            "identity": str(home.identity("provisioner")),
+            "database": _sqlite(home.service("provisioner") / "provisioner.sqlite"),
+            "dbos_database": _sqlite(home.service("provisioner") / "dbos.sqlite"),
+            "runtimes": str(home.service("provisioner") / "runtimes"),
+        },
+    }
+
+
+def read_overrides(file: Path | None) -> Sections:
+    """The sections of a TOML file; none where no file is named. Raises `Stopped` (USAGE)."""
+    if file is None:
+        return {}
+    try:
+        content = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise Stopped(Exit.USAGE, f"--config {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Stopped(Exit.USAGE, f"--config {file} is not TOML: {error}") from error
+    for name, section in content.items():
+        if not isinstance(section, dict):
+            raise Stopped(Exit.USAGE, f"--config {file}: {name} stands outside of any section, such as [director]")
+        for key, value in section.items():
+            if not isinstance(value, str | int | float | bool | list):
+                raise Stopped(Exit.USAGE, f"--config {file}: [{name}] {key} is of no kind that a setting can be")
+    return content
+
+
+def merged(settings: Sections, overrides: Sections) -> Sections:
+    """`settings` with each key of `overrides` in its place."""
+    names = [*settings, *(name for name in overrides if name not in settings)]
+    return {name: {**settings.get(name, {}), **overrides.get(name, {})} for name in names}
+
+
+def write_settings(file: Path, settings: Sections) -> None:
+    """Write the TOML file at once, readable by this user alone."""
+    parts = [_HEADER]
+    for name, section in settings.items():
+        lines = [f"{_key(key)} = {_literal(value)}\n" for key, value in section.items()]
+        parts.append(f"\n[{_key(name)}]\n{''.join(lines)}")
+    files.replace(file, "".join(parts).encode(), files.PRIVATE)
+
+
+def ports_in(file: Path) -> Ports | None:
+    """The ports that the settings file of an earlier start names; None where there is none such."""
+    try:
+        sections = tomllib.loads(file.read_text())
+        return Ports(
+            **{name: int(str(sections[section][key]).rpartition(":")[2]) for name, (section, key) in _LISTENERS.items()}
+        )
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _sqlite(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _literal(name)
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_literal(each) for each in value)}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A TOML basic string escapes as JSON does, save that DEL must be escaped too (TOML 1.0, String).
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
