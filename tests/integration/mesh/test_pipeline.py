@@ -69,7 +69,7 @@ async def test_a_field_that_breaks_a_rule_is_named(mesh_server: Mesh) -> None:
 
 
 async def test_bytes_that_are_no_message_are_refused(mesh_server: Mesh) -> None:
-    call = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/GetApplication")
+    call: Any = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/GetApplication")
     problem = await problem_of(call(b"\xff\xff\xff\xff"))
     assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_MALFORMED")
 
@@ -82,7 +82,7 @@ async def test_a_request_over_the_limit_is_refused_with_the_limit(mesh_server: M
 
 
 async def test_an_unknown_method_is_unimplemented(mesh_server: Mesh) -> None:
-    call = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/Nothing")
+    call: Any = mesh_server.channel("admin", "ann").channel.unary_unary(f"/{DIRECTOR.full_name}/Nothing")
     problem = await problem_of(call(b""))
     assert (problem.code, problem.reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
 
@@ -164,7 +164,7 @@ async def test_a_draining_server_ends_its_streams_and_says_when_to_come_back(mes
 
 
 async def test_a_service_whose_database_is_away_is_live_but_not_ready(mesh_server: Mesh) -> None:
-    health = mesh_server.channel("viewer", "vic").stub(health_pb2_grpc.HealthStub)
+    health: Any = health_pb2_grpc.HealthStub(mesh_server.channel("viewer", "vic").channel)
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
     ready = health_pb2.HealthCheckRequest(service=DIRECTOR.full_name)
     assert (await health.Check(ready)).status == serving
@@ -178,7 +178,8 @@ async def test_a_service_whose_database_is_away_is_live_but_not_ready(mesh_serve
 
 
 async def test_reflection_lists_what_is_served(mesh_server: Mesh) -> None:
-    stub = mesh_server.channel("viewer", "vic").stub(reflection_pb2_grpc.ServerReflectionStub)
+    channel: Any = mesh_server.channel("viewer", "vic").channel
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
     stream = stub.ServerReflectionInfo()
     await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
     listed = (await stream.read()).list_services_response.service
@@ -200,7 +201,7 @@ async def test_a_channel_follows_its_identity_and_calls_under_way_end_on_the_old
     identity = mesh_server.mint.identity("runtime", ID)
     live = LiveChannel(mesh_server.address, identity)
     old_channel = live.channel
-    stream = live.stub(DirectorStub).WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+    stream: Any = live.stub(DirectorStub).WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
     assert (await stream.read()).revision == 1
     mesh_server.mint.identity("runtime", ID, folder=identity.folder)
     assert live.channel is not old_channel
@@ -217,7 +218,7 @@ async def _served_serial(mesh: Mesh) -> str:
 
 
 def _robot(mint: Mint) -> tuple[bytes, bytes]:
-    """Key and chain of a certificate that the right authority signed, for an identity that the plane has no room for."""
+    """Key and chain of a certificate that the right authority signed, for an identity that the plane knows nothing of."""
     key = new_key()
     at, usage = mint.clock(), dict.fromkeys(_USAGES, False) | {"digital_signature": True}
     certificate = (
