@@ -218,7 +218,7 @@ async def _served_serial(mesh: Mesh) -> str:
 
 
 def _robot(mint: Mint) -> tuple[bytes, bytes]:
-    """Key and chain of a certificate that the right authority signed, for an identity that the plane knows nothing of."""
+    """Key and chain of a certificate that the right authority signed, for an identity that the plane knows not."""
     key = new_key()
     at, usage = mint.clock(), dict.fromkeys(_USAGES, False) | {"digital_signature": True}
     certificate = (
