@@ -11,15 +11,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from mesh import telemetry
+from mesh.backoff import Backoff
 
 if TYPE_CHECKING:
     from dbos import DBOS
@@ -34,8 +35,8 @@ APPLICATION_VERSION = "1"
 of workflows therefore stays able to resume what an older release began."""
 
 _SQLITE = "sqlite:///"
-_FIRST_RETRY = 0.5
-_LONGEST_RETRY = 10.0
+_FIRST_RETRY = timedelta(seconds=0.5)
+_LONGEST_RETRY = timedelta(seconds=10)
 _log = telemetry.logger("durable")
 
 
@@ -85,7 +86,7 @@ class Durable:
 
         Tries again, backing off up to 10 s, until it succeeds or is cancelled.
         """
-        delay = _FIRST_RETRY
+        backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
         while self._engine is None:
             engine = _Engine(self._name, self._url, self._workflows)
             try:
@@ -94,9 +95,8 @@ class Durable:
                 await engine.stop()
                 raise
             except Exception as error:
-                _log.warning("durable work could not start", error=str(error), retry_in=delay)
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                delay = min(delay * 2, _LONGEST_RETRY)
+                _log.warning("durable work could not start", error=str(error))
+                await asyncio.sleep(backoff.next())
             else:
                 self._engine = engine
 
@@ -142,7 +142,7 @@ class _Engine:
         self._registered: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {}
         self._home = asyncio.get_running_loop()
         self._away: asyncio.AbstractEventLoop | None = None
-        self._stopping = asyncio.Event()
+        self._stopping: Future[None] = Future()
         self._up: Future[None] = Future()
         self._down: Future[None] = Future()
         self._bodies: set[asyncio.Task[Any]] = set()
@@ -152,17 +152,22 @@ class _Engine:
         await asyncio.wrap_future(self._up)
 
     async def stop(self) -> None:
-        if self._away is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed already
-                self._away.call_soon_threadsafe(self._stopping.set)
+        if not self._stopping.done():
+            self._stopping.set_result(None)
         await asyncio.shield(asyncio.wrap_future(self._down))
         await asyncio.gather(*self._bodies, return_exceptions=True)
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` on the loop of DBOS."""
-        if self._away is None:
-            raise RuntimeError("durable work is not launched")
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._away))
+        assert self._away is not None  # noqa: S101 - set before anybody is given the engine
+        future = asyncio.run_coroutine_threadsafe(work, self._away)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise RuntimeError("durable work was stopped") from None
 
     async def start(self, workflow: str, workflow_id: str, args: tuple[Json, ...]) -> None:
         from dbos import DBOS, SetWorkflowID
@@ -211,7 +216,7 @@ class _Engine:
             dbos.launch()
             self._away = asyncio.get_running_loop()
             self._up.set_result(None)
-            await self._stopping.wait()
+            await asyncio.wrap_future(self._stopping)
         finally:
             await _cancel_others()
             dbos.destroy(destroy_registry=True)
@@ -266,6 +271,8 @@ def _configured(name: str, url: str) -> type["DBOS"]:
             "executor_id": name,
             "application_version": APPLICATION_VERSION,
             "log_level": "WARNING",
+            # How often it looks whether it is to stop; nothing here waits for its notifications.
+            "notification_listener_polling_interval_sec": 0.2,
         }
     )
     return DBOS

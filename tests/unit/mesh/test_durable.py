@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -181,3 +182,15 @@ async def test_a_workflow_interrupted_by_kill_9_goes_on_in_the_next_process(tmp_
         child = await run()
         output, _ = await child.communicate()
     assert output.splitlines() == [b"second", b"done"]
+
+
+async def test_a_launch_that_is_cancelled_leaves_nothing_running(tmp_path: Path) -> None:
+    async def work(run: Run) -> None: ...
+
+    durable = Durable(name="moorage-test", url=f"sqlite:///{tmp_path}/durable.sqlite", workflows={"work": work})
+    launching = asyncio.create_task(durable.launch())
+    await asyncio.sleep(0)
+    launching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await launching
+    assert not any(each.name.startswith("durable-") for each in threading.enumerate())
