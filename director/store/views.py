@@ -1,0 +1,150 @@
+"""Queries that say what a Runtime, and what an Application, gets to see."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from moorage.director.v1.configuration_pb2 import (
+    ApiConfiguration,
+    ApplicationConfiguration,
+    EventApiConfiguration,
+)
+from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_UNSPECIFIED
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, or_, select
+
+from director.store.tables import (
+    apis,
+    applications,
+    event_apis,
+    group_applications,
+    group_runtimes,
+    runtimes,
+)
+
+_MOST_IDS = 500
+"""Ids in one query: well under SQLite's limit of bound values."""
+
+
+class Span(NamedTuple):
+    """One membership and when it held: from revision `added` on, up to but without `removed`, if that is set."""
+
+    group_id: str
+    member_id: str
+    added: int
+    removed: int | None
+
+    def holds_at(self, revision: int) -> bool:
+        """Whether the membership held at `revision`."""
+        return self.added <= revision and (self.removed is None or self.removed > revision)
+
+
+def read_living_runtimes(tx: Connection, runtime_ids: Collection[str]) -> set[str]:
+    """Those of `runtime_ids` that are in the registry."""
+    found: set[str] = set()
+    for some in _batches(runtime_ids):
+        found.update(tx.execute(select(runtimes.c.runtime_id).where(runtimes.c.runtime_id.in_(some))).scalars())
+    return found
+
+
+def read_groups_of_runtimes(tx: Connection, runtime_ids: Collection[str], since: int | None = None) -> list[Span]:
+    """The groups that these Runtimes are in, and, where `since` is set, were in at that revision or later."""
+    return _spans(tx, group_runtimes, group_runtimes.c.runtime_id, group_runtimes.c.runtime_id, runtime_ids, since)
+
+
+def read_applications_of_groups(tx: Connection, group_ids: Collection[str], since: int | None = None) -> list[Span]:
+    """The Applications that are in these groups, and, where `since` is set, were in them at that revision or later."""
+    return _spans(
+        tx, group_applications, group_applications.c.group_id, group_applications.c.application_id, group_ids, since
+    )
+
+
+def read_configurations(
+    tx: Connection, application_ids: Collection[str]
+) -> Iterator[tuple[int, ApplicationConfiguration]]:
+    """What a Runtime knows of each living Application among these, and the revision that last changed it."""
+    for some in _batches(application_ids):
+        offered_apis = _offers(tx, apis, some)
+        offered_event_apis = _offers(tx, event_apis, some)
+        for row in tx.execute(select(applications).where(applications.c.application_id.in_(some))):
+            yield (
+                row.configuration_revision,
+                ApplicationConfiguration(
+                    application_id=row.application_id,
+                    name=row.name,
+                    description=row.description,
+                    apis=[_api(each) for each in offered_apis[row.application_id]],
+                    event_apis=[_event_api(each) for each in offered_event_apis[row.application_id]],
+                ),
+            )
+
+
+def read_served_runtimes(tx: Connection, application_id: str) -> list[Row[Any]]:
+    """The Runtimes that an Application serves, ordered by name: runtime_id, name, state, event_url."""
+    query = (
+        select(runtimes.c.runtime_id, runtimes.c.name, runtimes.c.state, runtimes.c.event_url)
+        .join(group_runtimes, group_runtimes.c.runtime_id == runtimes.c.runtime_id)
+        .join(group_applications, group_applications.c.group_id == group_runtimes.c.group_id)
+        .where(group_applications.c.application_id == application_id)
+        .where(group_applications.c.removed_revision.is_(None), group_runtimes.c.removed_revision.is_(None))
+        .distinct()
+        .order_by(runtimes.c.name)
+    )
+    return list(tx.execute(query))
+
+
+def application_exists(tx: Connection, application_id: str) -> bool:
+    """Whether the Application is in the registry."""
+    query = select(applications.c.application_id).where(applications.c.application_id == application_id)
+    return tx.execute(query).first() is not None
+
+
+def _spans(
+    tx: Connection,
+    table: Table,
+    key: Column[str],
+    member: Column[str],
+    ids: Collection[str],
+    since: int | None,
+) -> list[Span]:
+    held: ColumnElement[bool] = table.c.removed_revision.is_(None)
+    if since is not None:
+        held = or_(held, table.c.removed_revision > since)
+    columns = (table.c.group_id, member, table.c.added_revision, table.c.removed_revision)
+    return [
+        Span(*row) for some in _batches(ids) for row in tx.execute(select(*columns).where(key.in_(some), held)).all()
+    ]
+
+
+def _offers(tx: Connection, table: Table, application_ids: Collection[str]) -> defaultdict[str, list[Row[Any]]]:
+    """Rows of `apis` or `event_apis` by their Application, each ordered by their id."""
+    offered: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    query = select(table).where(table.c.application_id.in_(application_ids)).order_by(*table.primary_key)
+    for row in tx.execute(query):
+        offered[row.application_id].append(row)
+    return offered
+
+
+def _api(row: Row[Any]) -> ApiConfiguration:
+    return ApiConfiguration(
+        api_id=row.api_id,
+        name=row.name,
+        description=row.description,
+        target_url=row.target_url,
+        specification_format=row.specification_format or SPECIFICATION_FORMAT_UNSPECIFIED,
+        specification_sha256=row.specification_sha256 or "",
+    )
+
+
+def _event_api(row: Row[Any]) -> EventApiConfiguration:
+    return EventApiConfiguration(
+        event_api_id=row.event_api_id,
+        name=row.name,
+        description=row.description,
+        specification_format=row.specification_format or SPECIFICATION_FORMAT_UNSPECIFIED,
+        specification_sha256=row.specification_sha256 or "",
+    )
+
+
+def _batches(ids: Collection[str]) -> Iterator[list[str]]:
+    ordered = sorted(ids)
+    return (ordered[i : i + _MOST_IDS] for i in range(0, len(ordered), _MOST_IDS))
