@@ -4,7 +4,6 @@ A method of ours without a rule makes `AccessRules.of` raise, so that no server 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -12,26 +11,16 @@ from moorage.access.v1 import access_pb2
 from moorage.access.v1.access_pb2 import Grant, Role
 from moorage.errors.v1.errors_pb2 import Reason
 
-from certs.spiffe import Kind
 from mesh.call import Caller
 from mesh.errors import Refusal
 
-_ROLES = {
-    (Kind.ADMIN, ""): Role.ROLE_ADMIN,
-    (Kind.VIEWER, ""): Role.ROLE_VIEWER,
-    (Kind.APPLICATION, ""): Role.ROLE_APPLICATION,
-    (Kind.RUNTIME, ""): Role.ROLE_RUNTIME,
-    (Kind.SERVICE, "director"): Role.ROLE_DIRECTOR,
-    (Kind.SERVICE, "connector"): Role.ROLE_CONNECTOR,
-    (Kind.SERVICE, "provisioner"): Role.ROLE_PROVISIONER,
-}
 
-
-@dataclass(frozen=True)
 class AccessRules:
     """The rules of every method that a server offers, by method path (`/package.Service/Method`)."""
 
-    _rules: Mapping[str, tuple[Grant, ...]]
+    def __init__(self, rules: Mapping[str, tuple[Grant, ...]]) -> None:
+        self._rules = rules
+        self._fitting: dict[tuple[str, Role.ValueType | None], tuple[Grant, ...]] = {}
 
     @classmethod
     def of(cls, services: Iterable[ServiceDescriptor]) -> "AccessRules":
@@ -57,8 +46,12 @@ class AccessRules:
 
         Raises `Refusal`: CERTIFICATE_REQUIRED for a caller without identity, ACCESS_DENIED for any other.
         """
-        grants = self._rules.get(method) or self._rules.get(f"{method.rpartition('/')[0]}/*") or ()
-        fitting = tuple(each for each in grants if _fits(each, caller))
+        role = caller.role if caller else None
+        fitting = self._fitting.get((method, role))
+        if fitting is None:
+            grants = self._rules.get(method) or self._rules.get(f"{method.rpartition('/')[0]}/*") or ()
+            fitting = tuple(each for each in grants if _fits(each.role, role))
+            self._fitting[method, role] = fitting
         if fitting:
             return fitting
         if caller is None:
@@ -80,15 +73,10 @@ def check_request(method: str, grants: Iterable[Grant], caller: Caller | None, r
     raise _denied(method, caller)
 
 
-def _fits(grant: Grant, caller: Caller | None) -> bool:
-    if grant.role == Role.ROLE_ANYONE:
+def _fits(granted: Role.ValueType, role: Role.ValueType | None) -> bool:
+    if granted == Role.ROLE_ANYONE:
         return True
-    if caller is None:
-        return False
-    if grant.role == Role.ROLE_PARTY:
-        return True
-    name = caller.name if caller.kind is Kind.SERVICE else ""
-    return _ROLES[caller.kind, name] == grant.role
+    return role is not None and granted in (role, Role.ROLE_PARTY)
 
 
 def _denied(method: str, caller: Caller) -> Refusal:

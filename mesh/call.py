@@ -3,7 +3,9 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
+from moorage.access.v1.access_pb2 import Role
 from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.spiffe import Kind, SpiffeId
@@ -23,15 +25,31 @@ class Caller:
     not_after: datetime
     """When the certificate ceases to count, in UTC."""
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """What kind of party it is."""
         return self.spiffe_id.kind
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its UUID (applications, runtimes) or its name."""
         return self.spiffe_id.name
+
+    @cached_property
+    def role(self) -> Role.ValueType:
+        """What it is to the contract's access rules."""
+        return _ROLES[self.kind, self.name if self.kind is Kind.SERVICE else ""]
+
+
+_ROLES = {
+    (Kind.ADMIN, ""): Role.ROLE_ADMIN,
+    (Kind.VIEWER, ""): Role.ROLE_VIEWER,
+    (Kind.APPLICATION, ""): Role.ROLE_APPLICATION,
+    (Kind.RUNTIME, ""): Role.ROLE_RUNTIME,
+    (Kind.SERVICE, "director"): Role.ROLE_DIRECTOR,
+    (Kind.SERVICE, "connector"): Role.ROLE_CONNECTOR,
+    (Kind.SERVICE, "provisioner"): Role.ROLE_PROVISIONER,
+}
 
 
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
