@@ -1,6 +1,5 @@
 """The issuing authority as the Connector holds it: what it signs with, and the roots that everybody is to trust."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,14 +7,17 @@ from pathlib import Path
 from typing import Self
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.authority import Authority, certificates_to_pem
+from certs.check import root_pin
 from certs.clock import Clock
 from certs.issue import IssuedCertificate, issue
 from certs.keys import KeyRefused
 from certs.spiffe import Kind, SpiffeId
+from mesh.errors import Refusal
 
 
 class AuthorityLocked(Exception):
@@ -39,7 +41,7 @@ class IssuingAuthority:
         Raises `AuthorityLocked`, and `certs.authority.AuthorityRefused` for a folder that holds no authority.
         """
         try:
-            passphrase = passphrase_file.read_bytes().rstrip(b"\r\n") if passphrase_file else None
+            passphrase = _first_line(passphrase_file) if passphrase_file else None
             return cls(Authority.load(folder, passphrase), lifetime, clock)
         except KeyRefused as error:
             raise AuthorityLocked(f"{folder}: {error}") from error
@@ -50,6 +52,12 @@ class IssuingAuthority:
                 f"the passphrase file {passphrase_file} cannot be read ({error.strerror}): make it readable for the "
                 "Connector, or name another one in the settings"
             ) from error
+
+    async def check(self) -> None:
+        """Raise `Refusal` (NOT_READY) unless what it signs now would be valid."""
+        certificate = self.authority.certificate
+        if not certificate.not_valid_before_utc <= self.clock() < certificate.not_valid_after_utc:
+            raise Refusal(Reason.REASON_NOT_READY, "the issuing authority's certificate is not valid now")
 
     @property
     def trust_domain(self) -> str:
@@ -69,12 +77,12 @@ class IssuingAuthority:
     @property
     def root_pins(self) -> tuple[bytes, ...]:
         """SHA-256 of each root's DER, in the bundle's order: what one-time tokens pin."""
-        return tuple(_sha256(root) for root in self.roots)
+        return tuple(bytes.fromhex(root_pin(root)) for root in self.roots)
 
     @property
     def sha256(self) -> bytes:
         """SHA-256 of its certificate's DER: what the ledger calls it by."""
-        return _sha256(self.authority.certificate)
+        return self.authority.certificate.fingerprint(hashes.SHA256())
 
     @property
     def chain_pem(self) -> bytes:
@@ -103,11 +111,11 @@ class IssuingAuthority:
         )
 
 
+def _first_line(file: Path) -> bytes:
+    return file.read_bytes().partition(b"\n")[0].rstrip(b"\r")
+
+
 def _hosts(certificate: x509.Certificate | None) -> x509.SubjectAlternativeName:
     if certificate is None:
         return x509.SubjectAlternativeName([])
     return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-
-
-def _sha256(certificate: x509.Certificate) -> bytes:
-    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()

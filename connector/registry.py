@@ -11,6 +11,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.spiffe import Kind, SpiffeId
 from mesh import telemetry
+from mesh.channel import LiveChannel
 from mesh.errors import Problem
 
 _log = telemetry.logger("registry")
@@ -30,18 +31,21 @@ class Registry(Protocol):
 class DirectorRegistry:
     """The registry in the Director, asked over mTLS."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout: timedelta) -> None:
-        self._director = DirectorStub(channel)
+    def __init__(self, channel: LiveChannel, timeout: timedelta) -> None:
+        self._channel = channel
         self._timeout = timeout.total_seconds()
 
     async def knows(self, party: SpiffeId) -> bool:
         """Whether the Application or Runtime is registered; raises `DirectorAway`."""
+        # A Director that is just restarting is waited for, within the same deadline.
+        director = self._channel.stub(DirectorStub)
         try:
             if party.kind is Kind.APPLICATION:
                 application = GetApplicationRequest(application_id=party.name)
-                await self._director.GetApplication(application, timeout=self._timeout)
+                await director.GetApplication(application, timeout=self._timeout, wait_for_ready=True)
             else:
-                await self._director.GetRuntime(GetRuntimeRequest(runtime_id=party.name), timeout=self._timeout)
+                runtime = GetRuntimeRequest(runtime_id=party.name)
+                await director.GetRuntime(runtime, timeout=self._timeout, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             problem = Problem.of(error)
             if problem.is_reason(NOT_FOUND[party.kind]):

@@ -1,0 +1,134 @@
+"""Renewal, a party's side: a new certificate in good time, for a new key, on the strength of the current one."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+import grpc
+from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
+from moorage.connector.v1.enrolment_pb2 import PlaneAddresses, RenewRequest, RenewResponse
+
+from certs.authority import CLOCK_SKEW
+from certs.clock import Clock, system_clock
+from certs.identity import Identity, IdentityRefused, LoadedIdentity
+from certs.keys import key_to_pem, new_key
+from certs.request import make_csr
+from mesh import telemetry
+from mesh.backoff import Backoff
+from mesh.channel import LiveChannel
+from mesh.enrolment import CALL_TIMEOUT, IssuedIdentityRefused, checked, trust_bundle
+from mesh.errors import Problem
+
+LATEST = 2 / 3
+"""At what part of its life a certificate is renewed at the latest."""
+
+SPREAD = 1 / 10
+"""Over what part of its life before that the moment is spread, so that those who enrolled together do not all renew
+together."""
+
+LONGEST_NAP = timedelta(seconds=30)
+"""How often the wall clock is looked at. A host that slept, or whose clock was set, is found out within this time."""
+
+_log = telemetry.logger("renewal")
+
+
+class IdentityExpired(Exception):
+    """The certificate ended before it could be renewed: only a new one-time token helps now."""
+
+
+class RenewalLoop:
+    """Keeps the identity in a folder alive.
+
+    `renew` asks the Connector over a connection that shows the current certificate: see `over`. `on_renewed` is awaited
+    once the new identity is on disk: it is to open new connections with it.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        renew: Callable[[RenewRequest], Awaitable[RenewResponse]],
+        on_renewed: Callable[[LoadedIdentity, PlaneAddresses], Awaitable[None]],
+        *,
+        clock: Clock = system_clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._identity = identity
+        self._renew = renew
+        self._on_renewed = on_renewed
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+
+    async def run(self) -> NoReturn:
+        """Renew time and again until cancelled; raises `IdentityExpired`, and `IdentityRefused` where there is none."""
+        current = await asyncio.to_thread(self._identity.load)
+        while True:
+            await self._sleep_until(renewal_time(current, self._random()))
+            current, addresses = await self._renewed(current)
+            await self._on_renewed(current, addresses)
+
+    async def _sleep_until(self, time: datetime) -> None:
+        while (wait := time - self._clock()) > timedelta(0):
+            await self._sleep(min(wait, LONGEST_NAP).total_seconds())
+
+    async def _renewed(self, current: LoadedIdentity) -> tuple[LoadedIdentity, PlaneAddresses]:
+        longest = min(_life(current) / 20, timedelta(minutes=5))
+        backoff = Backoff(min(longest, timedelta(seconds=1)), longest, self._random)
+        while (left := current.not_after - self._clock()) > timedelta(0):
+            wait_at_least = None
+            try:
+                return await self._renew_once(current)
+            except grpc.aio.AioRpcError as error:
+                problem = Problem.of(error)
+                failure, wait_at_least = f"{problem.code.name}: {problem.message}", problem.retry_after
+            except (IssuedIdentityRefused, IdentityRefused, OSError) as error:
+                failure = str(error)
+            _log.warning(
+                "not renewed", spiffe_id=str(current.spiffe_id), failure=failure, seconds_left=int(left.total_seconds())
+            )
+            await self._sleep(min(backoff.next(wait_at_least), left.total_seconds()))
+        raise IdentityExpired(f"the certificate of {current.spiffe_id} ended at {current.not_after.isoformat()}")
+
+    async def _renew_once(self, current: LoadedIdentity) -> tuple[LoadedIdentity, PlaneAddresses]:
+        # A new key for every try: the plane certifies a key once, and a reply that was lost may have done so.
+        key = new_key()
+        response = await self._renew(RenewRequest(csr=make_csr(key)))
+        issued = response.identity
+        spiffe_id = checked(issued, key, trust_bundle(issued), self._clock())
+        if spiffe_id != current.spiffe_id:
+            raise IssuedIdentityRefused(f"the Connector sent a certificate for {spiffe_id}")
+        await asyncio.to_thread(
+            self._identity.write,
+            key_to_pem(key),
+            issued.certificate_chain_pem.encode(),
+            issued.trust_bundle_pem.encode(),
+        )
+        renewed = await asyncio.to_thread(self._identity.load)
+        _log.info("renewed", spiffe_id=str(spiffe_id), serial=renewed.serial, not_after=renewed.not_after.isoformat())
+        return renewed, response.addresses
+
+
+def over(connector: LiveChannel) -> Callable[[RenewRequest], Awaitable[RenewResponse]]:
+    """How to ask for a renewal over a channel to the Connector; a call takes `CALL_TIMEOUT` at most."""
+
+    async def renew(request: RenewRequest) -> RenewResponse:
+        return await connector.stub(ConnectorStub).Renew(request, timeout=CALL_TIMEOUT.total_seconds())
+
+    return renew
+
+
+def renewal_time(identity: LoadedIdentity, draw: float) -> datetime:
+    """When to renew, for a random `draw` in [0, 1): from `LATEST - SPREAD` to `LATEST` of the certificate's life."""
+    return _begin(identity) + _life(identity) * (LATEST - SPREAD * draw)
+
+
+def _life(identity: LoadedIdentity) -> timedelta:
+    return identity.not_after - _begin(identity)
+
+
+def _begin(identity: LoadedIdentity) -> datetime:
+    # Certificates are dated back, which must not count: of a life of seconds it would be most.
+    return min(identity.not_before + CLOCK_SKEW, identity.not_after)

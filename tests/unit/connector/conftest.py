@@ -1,0 +1,41 @@
+"""Real authorities and a real database on disk, for every test its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certs.authority import Authority, create_issuing, create_root
+from connector import store
+from connector.authority import IssuingAuthority
+from mesh.database import Database
+from tests.unit.connector.plane import TRUST_DOMAIN, FixedClock, RegistryDouble, lifetime
+
+
+@pytest.fixture(scope="session")
+def authorities() -> Authority:
+    clock = FixedClock()
+    return create_issuing(create_root(TRUST_DOMAIN, clock), clock)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+def authority(authorities: Authority, clock: FixedClock) -> IssuingAuthority:
+    return IssuingAuthority(authorities, lifetime, clock)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database.open(f"sqlite:///{tmp_path / 'connector.sqlite'}")
+    store.metadata.create_all(opened.engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def registry() -> RegistryDouble:
+    return RegistryDouble()
