@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -71,10 +71,6 @@ class Authority:
     """From the issuer of `certificate` up to the root; empty for a root."""
 
     def __post_init__(self) -> None:
-        if public_key_sha256(self.certificate.public_key()) != public_key_sha256(self.key.public_key()):
-            raise AuthorityRefused(
-                AuthorityReason.KEY_MISMATCH, "the key does not belong to the authority's certificate"
-            )
         path = (self.certificate, *self.chain)
         try:
             trust_domains = {check_authority(each).trust_domain for each in path}
@@ -82,6 +78,10 @@ class Authority:
             raise AuthorityRefused(AuthorityReason.BREAKS_RULES, str(error)) from error
         if len(trust_domains) > 1:
             raise AuthorityRefused(AuthorityReason.BREAKS_RULES, "the chain spans several trust domains")
+        if public_key_sha256(self.certificate.public_key()) != public_key_sha256(self.key.public_key()):
+            raise AuthorityRefused(
+                AuthorityReason.KEY_MISMATCH, "the key does not belong to the authority's certificate"
+            )
         for child, issuer in zip(path, (*path[1:], path[-1]), strict=True):
             _check_issued_by(child, issuer)
 
@@ -90,7 +90,7 @@ class Authority:
         """Read what `chain_pem` and `key_pem` gave. Raises `AuthorityRefused` and `certs.keys.KeyRefused`."""
         try:
             certificate, *chain = x509.load_pem_x509_certificates(chain_pem)
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise AuthorityRefused(AuthorityReason.MALFORMED, "the authority's certificates are not in PEM") from error
         return cls(certificate, key_from_pem(key_pem, passphrase, source="the authority's key"), tuple(chain))
 
@@ -284,7 +284,7 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 def _check_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise AuthorityRefused(
             AuthorityReason.BROKEN_CHAIN,
             "a certificate of the authority's chain is not signed by the next one",

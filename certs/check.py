@@ -28,7 +28,6 @@ class SvidReason(StrEnum):
     """Which rule a certificate breaks."""
 
     MALFORMED = auto()
-    NOT_VERSION_3 = auto()
     NO_URI_SAN = auto()
     SEVERAL_URI_SANS = auto()
     SAN_NOT_CRITICAL = auto()
@@ -141,7 +140,7 @@ def _check(certificate: x509.Certificate, rules: Sequence[_Rule]) -> SpiffeId:
         for rule in rules:
             rule(certificate, spiffe_id)
     except _UNREADABLE as error:
-        raise SvidRefused(SvidReason.MALFORMED, "the certificate's extensions cannot be read") from error
+        raise SvidRefused(SvidReason.MALFORMED, "the certificate cannot be read in full") from error
     return spiffe_id
 
 
@@ -158,9 +157,10 @@ def _spiffe_id(certificate: x509.Certificate) -> SpiffeId:
         raise SvidRefused(SvidReason.NOT_A_SPIFFE_ID, f"the URI SAN is no SPIFFE ID: {error}") from error
 
 
-def _is_version_3(certificate: x509.Certificate, _: SpiffeId) -> None:
-    if certificate.version is not x509.Version.v3:
-        raise SvidRefused(SvidReason.NOT_VERSION_3, "the certificate is not of X.509 version 3")
+def _is_readable(certificate: x509.Certificate, _: SpiffeId) -> None:
+    certificate.public_key()  # read only when asked for, so that it may still turn out to be none
+    if certificate.serial_number <= 0:
+        raise SvidRefused(SvidReason.MALFORMED, "the serial number is not positive (RFC 5280, 4.1.2.2)")
 
 
 def _san_is_critical_without_subject(certificate: x509.Certificate, _: SpiffeId) -> None:
@@ -229,7 +229,7 @@ def _has_both_extended_key_usages(certificate: x509.Certificate, _: SpiffeId) ->
 
 
 _LEAF_RULES: Sequence[_Rule] = (
-    _is_version_3,
+    _is_readable,
     _san_is_critical_without_subject,
     _has_path,
     _is_no_authority,
@@ -239,7 +239,7 @@ _LEAF_RULES: Sequence[_Rule] = (
 )
 
 _AUTHORITY_RULES: Sequence[_Rule] = (
-    _is_version_3,
+    _is_readable,
     _has_no_path,
     _is_authority,
     _has_critical_key_usage,

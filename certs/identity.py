@@ -220,5 +220,5 @@ def _checked(folder: Path, contents: Mapping[str, bytes]) -> LoadedIdentity:
 def _certificates(folder: Path, name: str, contents: Mapping[str, bytes]) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(contents[name])
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise IdentityRefused(IdentityReason.MALFORMED, f"{folder / name} has no certificates in PEM") from error

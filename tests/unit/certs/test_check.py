@@ -6,6 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from certs.authority import Authority, create_issuing, create_root
 from certs.check import (
@@ -34,6 +36,10 @@ from tests.unit.certs.forge import (
 )
 
 SECOND = timedelta(seconds=1)
+SERIAL_WARNING = "ignore:Parsed a serial number which wasn't positive"
+
+ROOT, ISSUING = authorities(StoppedClock())
+LEAF_DER = LEAF.signed_by(ISSUING.certificate, ISSUING.key).public_bytes(Encoding.DER)
 
 
 @pytest.mark.check("trust-8")
@@ -89,6 +95,32 @@ def test_a_leaf_that_breaks_a_rule_is_refused_with_its_name(
     with pytest.raises(SvidRefused) as refusal:
         check_svid(certificate)
     assert refusal.value.reason is reason
+
+
+@pytest.mark.filterwarnings(SERIAL_WARNING)
+@settings(deadline=None)
+@given(changes=st.dictionaries(st.integers(0, len(LEAF_DER) - 1), st.integers(0, 255), min_size=1, max_size=2))
+def test_a_damaged_leaf_is_refused_with_a_reason(changes: dict[int, int]) -> None:
+    damaged = bytearray(LEAF_DER)
+    for position, byte in changes.items():
+        damaged[position] = byte
+    assume(damaged != LEAF_DER)
+    try:
+        leaf = x509.load_der_x509_certificate(bytes(damaged))
+    except (ValueError, x509.InvalidVersion):
+        return
+    with pytest.raises((SvidRefused, ChainRefused)):
+        verify_chain(leaf, [ISSUING.certificate], [ROOT.certificate], NOW)
+
+
+@pytest.mark.filterwarnings(SERIAL_WARNING)
+@pytest.mark.parametrize("serial", [b"\x02\x01\x00", b"\x02\x01\xff"])
+def test_a_serial_number_that_is_not_positive_is_refused(serial: bytes) -> None:
+    der = LEAF.but(serial=0x55).self_signed().public_bytes(Encoding.DER).replace(b"\x02\x01\x55", serial, 1)
+    leaf = x509.load_der_x509_certificate(der)
+    with pytest.raises(SvidRefused) as refusal:
+        check_svid(leaf)
+    assert refusal.value.reason is SvidReason.MALFORMED
 
 
 @pytest.mark.check("trust-8")
@@ -225,6 +257,17 @@ def test_an_issuing_authority_cannot_make_another(root: Authority, issuing: Auth
     leaf = LEAF.signed_by(grandchild, AUTHORITY.key)
     chain = [grandchild, issuing.certificate]
     assert _reason(lambda: verify_chain(leaf, chain, [root.certificate], NOW)) is ChainReason.UNTRUSTED
+
+
+def test_no_path_has_more_than_one_authority_under_its_root(root: Authority) -> None:
+    deep = AUTHORITY.but(constraints=x509.BasicConstraints(ca=True, path_length=None))
+    upper, lower = (deep.but(key=new_key(), subject=common_name(name)) for name in ("upper", "lower"))
+    anchor = deep.self_signed()
+    above = upper.signed_by(anchor, deep.key)
+    below = lower.signed_by(above, upper.key)
+    leaf = LEAF.signed_by(below, lower.key)
+    assert _reason(lambda: verify_chain(leaf, [below, above], [anchor], NOW)) is ChainReason.UNTRUSTED
+    assert _reason(lambda: verify_chain(leaf, [below], [above], NOW)) is None
 
 
 def test_an_unknown_critical_extension_makes_no_chain(root: Authority, issuing: Authority) -> None:

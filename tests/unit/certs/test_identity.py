@@ -8,7 +8,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
 import pytest
@@ -197,6 +197,24 @@ def test_a_reader_never_sees_a_mix_while_another_writes(identity: Identity, old:
     assert seen <= {old, new}
 
 
+def test_a_set_replaced_while_it_is_read_is_read_again(identity: Identity, old: Pems, new: Pems) -> None:
+    identity.write(*old)
+    waiting = [new]
+
+    def replace_once() -> None:
+        if waiting:
+            identity.write(*waiting.pop())
+
+    folder = _replaced_while_read(identity.folder, replace_once)
+    assert _loaded(Identity(folder)) == new
+
+
+def test_a_set_replaced_at_each_reading_is_given_up(identity: Identity, old: Pems) -> None:
+    identity.write(*old)
+    folder = _replaced_while_read(identity.folder, lambda: identity.write(*old))
+    assert _refusal(Identity(folder).load) is IdentityReason.UNSTABLE
+
+
 @pytest.mark.parametrize("before", ["nothing", "links", "plain files"])
 def test_a_crash_at_any_step_leaves_the_old_set_or_the_new_one(
     before: str, tmp_path: Path, clock: StoppedClock, old: Pems, new: Pems
@@ -272,6 +290,18 @@ def _loaded(identity: Identity) -> Pems | None:
             raise
         return None
     return Pems(loaded.key_pem, loaded.chain_pem, loaded.bundle_pem)
+
+
+def _replaced_while_read(folder: Path, replace: Callable[[], object]) -> Path:
+    """The same folder, in which `replace` happens after each file that is read."""
+
+    class ReplacedPath(PosixPath):
+        def read_bytes(self) -> bytes:
+            content = super().read_bytes()
+            replace()
+            return content
+
+    return ReplacedPath(folder)
 
 
 def _write_plain(folder: Path, pems: Pems) -> None:

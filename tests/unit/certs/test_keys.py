@@ -31,9 +31,9 @@ PASSPHRASE = "grüße, hafen".encode()
 ENCRYPTED = key_to_pem(KEY, PASSPHRASE)
 
 
-@pytest.fixture
-def loose_umask() -> Iterator[None]:
-    before = os.umask(0)
+@pytest.fixture(params=[0o000, 0o777])
+def _any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
     yield
     os.umask(before)
 
@@ -133,8 +133,8 @@ def test_the_sum_of_a_public_key_is_that_of_its_spki() -> None:
     assert public_key_sha256(KEY.public_key()) == hashlib.sha256(spki).digest()
 
 
-@pytest.mark.usefixtures("loose_umask")
-def test_a_key_on_disk_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_any_umask")
+def test_a_key_on_disk_is_readable_by_its_owner_only_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "tls.key"
     save_key(path, KEY)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

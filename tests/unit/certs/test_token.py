@@ -75,6 +75,16 @@ def test_a_token_with_one_letter_mistyped_is_refused(position: int, letter: str)
         assert _refusal(mistyped).reason in {TokenReason.CHECKSUM, TokenReason.TRUNCATED}
 
 
+@pytest.mark.parametrize("host", ["a", "aa", "aaa", "aaaa", "aaaaa"])
+def test_the_last_letter_of_a_token_has_one_spelling(host: str) -> None:
+    text = OneTimeToken(f"{host}:7444", (PIN,), SECRET).encode()
+    accepted = []
+    for letter in "abcdefghijklmnopqrstuvwxyz234567":
+        with contextlib.suppress(TokenMalformed):
+            accepted.append(OneTimeToken.decode(text[:-1] + letter).encode())
+    assert accepted == [text]
+
+
 @pytest.mark.parametrize("letter", ["0", "1", "A", "=", "-", " ", "\n", "ß"])
 def test_a_letter_that_no_token_has_is_a_slip_of_the_hand(letter: str) -> None:
     assert _refusal(TEXT[:40] + letter + TEXT[41:]).reason is TokenReason.CHECKSUM
