@@ -1,9 +1,10 @@
 """The change log: what one unit of work changed, under one revision.
 
-Every mutation of the registry holds the plane's row from its beginning to its commit, so revisions are given in
-commit order and without gaps, and a mutation reads nothing that another one is about to change.
+Every mutation of the registry holds the plane's row from its beginning to its commit, so revisions are given
+in commit order and without gaps, and a mutation reads nothing that another one is about to change.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -29,8 +30,8 @@ class Action(StrEnum):
 class Kind(StrEnum):
     """What kind of thing was changed.
 
-    `MEMBER` is an Application or a Runtime of a group: ADD and REMOVE, with `group_id` and one of `application_id`
-    and `runtime_id`. Members that leave because they, or the group, were deleted have their REMOVE too.
+    `MEMBER` is an Application or a Runtime of a group: ADD and REMOVE, with `group_id` and one of `application_id` and
+    `runtime_id`. Members that leave because they, or the group, were deleted have their REMOVE too.
     """
 
     APPLICATION = "APPLICATION"
@@ -57,15 +58,17 @@ class Change(NamedTuple):
 class Mutation:
     """One unit of work upon the registry: the revision it will have, and what it changed.
 
-    `time` is when it happens, `micros` the same as the tables keep it, `actor` the caller's SPIFFE ID. `revision`
-    is the one that this mutation takes if it records anything; if it does not, the next mutation takes it.
+    `time` is when it happens, `micros` the same as the tables keep it, `actor` the caller's SPIFFE ID; `new_id()` gives
+    the UUID of a new resource. `revision` is the one that this mutation takes if it records anything; if it does not,
+    the next mutation takes it.
     """
 
-    def __init__(self, tx: Transaction, time: datetime, actor: str, request_id: str) -> None:
+    def __init__(self, tx: Transaction, time: datetime, actor: str, request_id: str, new_id: Callable[[], str]) -> None:
         self.time = time
         self.micros = to_micros(time)
         self.actor = actor
         self.request_id = request_id
+        self.new_id = new_id
         self.plane = store.lock_plane(tx)
         self.revision = self.plane.revision + 1
         self._tx = tx

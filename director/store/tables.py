@@ -1,7 +1,7 @@
 """The Director's tables, as SQLAlchemy Core metadata.
 
-Ids are UUIDs in their canonical text form. Times are whole microseconds since the Unix epoch, UTC. A `revision` is a
-place in the change log. An `etag` is not stored: it follows from the row's revision.
+Ids are UUIDs in their canonical text form. Times are whole microseconds since the Unix epoch, UTC. A `revision` is
+a place in the change log. An `etag` is not stored: it follows from the row's revision.
 """
 
 from sqlalchemy import (
@@ -34,9 +34,7 @@ metadata = MetaData(
 _ID = String(36)
 _NAME = String(63)
 _SHA256 = String(64)
-_ROW_NUMBER = BigInteger().with_variant(
-    Integer(), "sqlite"
-)  # SQLite numbers rows by itself only under this type
+_ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only under this type
 
 plane = Table(
     "plane",
@@ -64,7 +62,7 @@ changes = Table(
     Column("group_id", _ID),
     Column("runtime_id", _ID),
 )
-"""The change log: one revision for each unit of work that changed something, a row for each thing it changed."""
+"""The change log: a revision for each unit of work that changed something, a row for each thing it changed."""
 
 applications = Table(
     "applications",
@@ -89,8 +87,8 @@ specifications = Table(
     Column("state", Integer, nullable=False),
     Column("problems", Text, nullable=False),
 )
-"""Documents, each once however many offers it describes. The format is part of the key, for the same bytes may be a
-good document of one format and a bad one of another. `problems` is a JSON array of strings."""
+"""Documents, each once however many offers it describes. The format is part of the key, for the same bytes may be
+a good document of one format and a bad one of another. `problems` is a JSON array of strings."""
 
 
 def _offers(name: str, id_column: str, *own: Column[str]) -> Table:
@@ -158,8 +156,8 @@ runtimes = Table(
     Column("update_time", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
 )
-"""Runtimes. The `status_*` columns, `agent_version` and `report_time` are the agent's last report; `status_failures`
-is a JSON array of `{"application_id", "message"}`."""
+"""Runtimes. The `status_*` columns, `agent_version` and `report_time` are the agent's last report;
+`status_failures` is a JSON array of `{"application_id", "message"}`."""
 
 
 def _memberships(name: str, member_column: str) -> Table:

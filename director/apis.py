@@ -1,0 +1,62 @@
+"""APIs: interfaces that Applications offer to call."""
+
+from moorage.director.v1.api_pb2 import (
+    Api,
+    CreateApiRequest,
+    CreateApiResponse,
+    DeleteApiRequest,
+    DeleteApiResponse,
+    GetApiRequest,
+    GetApiResponse,
+    ListApisRequest,
+    ListApisResponse,
+    UpdateApiRequest,
+    UpdateApiResponse,
+)
+
+from director import offers
+from director.changes import Mutation
+from director.kinds import API
+from director.offers import Document
+from director.store import Transaction
+from director.store.registry import Values
+
+
+def create_api(tx: Transaction, mutation: Mutation, request: CreateApiRequest, document: Document) -> CreateApiResponse:
+    """Register an API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN)."""
+    return CreateApiResponse(api=_message(offers.create(tx, mutation, API, request.api, document)))
+
+
+def get_api(tx: Transaction, request: GetApiRequest) -> GetApiResponse:
+    """Read an API with its document; raises `Refusal` (API_NOT_FOUND)."""
+    row = offers.get(tx, API, request.application_id, request.api_id)
+    return GetApiResponse(api=_message(row, with_content=True))
+
+
+def list_apis(tx: Transaction, request: ListApisRequest) -> ListApisResponse:
+    """Read a page of APIs by Application and name.
+
+    Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
+    """
+    page = offers.page(tx, API, request)
+    return ListApisResponse(apis=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+
+
+def update_api(tx: Transaction, mutation: Mutation, request: UpdateApiRequest, document: Document) -> UpdateApiResponse:
+    """Change an API.
+
+    Raises `Refusal` (API_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    """
+    row = offers.update(tx, mutation, API, request.api, request.update_mask, document)
+    return UpdateApiResponse(api=_message(row))
+
+
+def delete_api(tx: Transaction, mutation: Mutation, request: DeleteApiRequest) -> DeleteApiResponse:
+    """Remove an API; raises `Refusal` (API_NOT_FOUND, ETAG_MISMATCH)."""
+    offers.delete(tx, mutation, API, request.application_id, request.api_id, request.etag)
+    return DeleteApiResponse()
+
+
+def _message(row: Values, *, with_content: bool = False) -> Api:
+    common = offers.common_fields(row, with_content=with_content)
+    return Api(api_id=row["api_id"], target_url=row["target_url"], **common)

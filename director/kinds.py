@@ -1,0 +1,87 @@
+"""The kinds of resources that the registry holds."""
+
+from dataclasses import dataclass
+
+from moorage.errors.v1.errors_pb2 import Reason
+
+from director.changes import Kind
+from director.store.registry import APIS, APPLICATIONS, EVENT_APIS, GROUPS, RUNTIMES, Registry
+
+
+@dataclass(frozen=True)
+class ResourceKind:
+    """What tells one kind of resource from another."""
+
+    kind: Kind
+    """Its name in the change log."""
+
+    field: str
+    """The field of a request that holds one, such as `application`."""
+
+    registry: Registry
+    """Where they are kept."""
+
+    not_found: Reason.ValueType
+    """The reason for an id that no living one has."""
+
+    required: tuple[str, ...]
+    """Fields that can be set and never emptied."""
+
+    optional: tuple[str, ...]
+    """Fields that can be set and emptied."""
+
+    @property
+    def noun(self) -> str:
+        """What a message calls one."""
+        return self.field.replace("_", " ")
+
+    @property
+    def settable(self) -> tuple[str, ...]:
+        """All fields that an update can set."""
+        return self.required + self.optional
+
+
+APPLICATION = ResourceKind(
+    kind=Kind.APPLICATION,
+    field="application",
+    registry=APPLICATIONS,
+    not_found=Reason.REASON_APPLICATION_NOT_FOUND,
+    required=("name",),
+    optional=("description",),
+)
+
+API = ResourceKind(
+    kind=Kind.API,
+    field="api",
+    registry=APIS,
+    not_found=Reason.REASON_API_NOT_FOUND,
+    required=("name", "target_url"),
+    optional=("description", "specification"),
+)
+
+EVENT_API = ResourceKind(
+    kind=Kind.EVENT_API,
+    field="event_api",
+    registry=EVENT_APIS,
+    not_found=Reason.REASON_EVENT_API_NOT_FOUND,
+    required=("name",),
+    optional=("description", "specification"),
+)
+
+GROUP = ResourceKind(
+    kind=Kind.GROUP,
+    field="group",
+    registry=GROUPS,
+    not_found=Reason.REASON_GROUP_NOT_FOUND,
+    required=("name",),
+    optional=("description",),
+)
+
+RUNTIME = ResourceKind(
+    kind=Kind.RUNTIME,
+    field="runtime",
+    registry=RUNTIMES,
+    not_found=Reason.REASON_RUNTIME_NOT_FOUND,
+    required=("name",),
+    optional=("description", "event_url"),
+)

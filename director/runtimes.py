@@ -1,0 +1,134 @@
+"""Runtimes: where workloads run, and what their agents last reported."""
+
+import json
+
+from moorage.director.v1.configuration_pb2 import ResourceFailure
+from moorage.director.v1.runtime_pb2 import (
+    CreateRuntimeRequest,
+    CreateRuntimeResponse,
+    DeleteRuntimeRequest,
+    DeleteRuntimeResponse,
+    GetRuntimeRequest,
+    GetRuntimeResponse,
+    ListRuntimesRequest,
+    ListRuntimesResponse,
+    Runtime,
+    RuntimeState,
+    RuntimeStatus,
+    UpdateRuntimeRequest,
+    UpdateRuntimeResponse,
+)
+
+from director import resource
+from director.changes import Action, Kind, Mutation
+from director.kinds import GROUP, RUNTIME
+from director.memberships import join_groups, leave_groups
+from director.store import Transaction
+from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
+from director.store.registry import RUNTIMES, Values
+from director.times import to_timestamp
+from director.webhooks import outbox
+from mesh.paging import read_page
+
+_SEEN_BY_APPLICATIONS = ("name", "event_url")
+_NO_REPORT = {
+    "status_revision": None,
+    "status_sha256": "",
+    "status_state": 0,
+    "status_failures": "[]",
+    "agent_version": "",
+    "report_time": None,
+}
+
+
+def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRequest) -> CreateRuntimeResponse:
+    """Register a Runtime, in its first groups; raises `Refusal` (NAME_TAKEN, GROUP_NOT_FOUND)."""
+    resource.require_all(tx, GROUP, "group_ids", request.group_ids)
+    values = {
+        "name": request.runtime.name,
+        "description": request.runtime.description,
+        "event_url": request.runtime.event_url,
+        "state": RuntimeState.RUNTIME_STATE_PENDING,
+        **_NO_REPORT,
+    }
+    row = resource.create(tx, mutation, RUNTIME, values)
+    _record(mutation, Action.CREATE, row["runtime_id"])
+    join_groups(tx, mutation, row["runtime_id"], request.group_ids)
+    return CreateRuntimeResponse(runtime=_message(row))
+
+
+def get_runtime(tx: Transaction, request: GetRuntimeRequest) -> GetRuntimeResponse:
+    """Read a Runtime; raises `Refusal` (RUNTIME_NOT_FOUND)."""
+    return GetRuntimeResponse(runtime=_message(resource.get(tx, RUNTIME, request.runtime_id)))
+
+
+def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimesResponse:
+    """Read a page of Runtimes by name; raises `Refusal` (PAGE_TOKEN_INVALID)."""
+    page = read_page(request, lambda after, limit: RUNTIMES.page(tx, after, limit), RUNTIMES.place)
+    return ListRuntimesResponse(runtimes=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+
+
+def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRequest) -> UpdateRuntimeResponse:
+    """Change a Runtime.
+
+    Raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Applications hear of a new name or event URL of a Runtime that is READY; before that they do not use it.
+    """
+    sent = request.runtime
+    fields = resource.fields_to_set(RUNTIME, request.update_mask, sent)
+    row = resource.get(tx, RUNTIME, sent.runtime_id)
+    resource.check_etag(row, sent.etag)
+    changed = resource.update(tx, mutation, RUNTIME, row, {name: getattr(sent, name) for name in fields})
+    if changed is not None:
+        _record(mutation, Action.UPDATE, sent.runtime_id)
+        ready = row["state"] == RuntimeState.RUNTIME_STATE_READY
+        if ready and any(changed[name] != row[name] for name in _SEEN_BY_APPLICATIONS):
+            _tell_applications(tx, mutation, sent.runtime_id, GROUP_RUNTIMES.groups_of(tx, sent.runtime_id))
+    return UpdateRuntimeResponse(runtime=_message(changed or row))
+
+
+def delete_runtime(tx: Transaction, mutation: Mutation, request: DeleteRuntimeRequest) -> DeleteRuntimeResponse:
+    """Remove a Runtime and end its memberships; raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH)."""
+    id = request.runtime_id
+    resource.check_etag(resource.get(tx, RUNTIME, id), request.etag)
+    group_ids = leave_groups(tx, mutation, GROUP_RUNTIMES, id)
+    RUNTIMES.delete(tx, id)
+    _record(mutation, Action.DELETE, id)
+    _tell_applications(tx, mutation, id, group_ids)
+    return DeleteRuntimeResponse()
+
+
+def _tell_applications(tx: Transaction, mutation: Mutation, id: str, group_ids: list[str]) -> None:
+    outbox.configuration_changed(tx, mutation, GROUP_APPLICATIONS.in_groups(tx, group_ids), [id])
+
+
+def _record(mutation: Mutation, action: Action, id: str) -> None:
+    mutation.record(action, Kind.RUNTIME, id, runtime_id=id)
+
+
+def _message(row: Values) -> Runtime:
+    return Runtime(
+        runtime_id=row["runtime_id"],
+        name=row["name"],
+        description=row["description"],
+        event_url=row["event_url"],
+        state=row["state"],
+        status=_status(row),
+        create_time=to_timestamp(row["create_time"]),
+        update_time=to_timestamp(row["update_time"]),
+        etag=resource.etag(row["revision"]),
+        revision=row["revision"],
+    )
+
+
+def _status(row: Values) -> RuntimeStatus | None:
+    if row["report_time"] is None:
+        return None
+    return RuntimeStatus(
+        revision=row["status_revision"],
+        content_sha256=row["status_sha256"],
+        state=row["status_state"],
+        failures=[ResourceFailure(**failure) for failure in json.loads(row["status_failures"])],
+        agent_version=row["agent_version"],
+        report_time=to_timestamp(row["report_time"]),
+    )

@@ -1,0 +1,57 @@
+"""The inspecting child: documents come in on standard input, their problems go out on standard output, as JSON lines.
+
+Once it answers, it can open no file and no socket any more, whatever a document asks for.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from typing import Any
+
+from director.specifications.documents import ASYNCAPI, OPENAPI, problems_of
+
+MEMORY_BYTES = 1 << 30
+"""Address space that the child may take; a document that needs more has a problem."""
+
+ORPHAN_SECONDS = 60
+"""How long one document may take if the parent, whose own limit is lower, is no longer there to end it."""
+
+_INFO = 'info: {title: t, version: "1"}'
+_REHEARSAL = (
+    (OPENAPI, f'swagger: "2.0"\n{_INFO}\npaths: {{}}\n'),
+    (OPENAPI, f"openapi: 3.0.3\n{_INFO}\npaths: {{/a: {{get: {{responses: {{200: {{description: d}}}}}}}}}}\n"),
+    (OPENAPI, f"openapi: 3.1.0\n{_INFO}\ncomponents: {{schemas: {{s: {{type: string, default: a}}}}}}\n"),
+    (OPENAPI, '{"openapi": "3.1.0", "info": {"title": 1}}'),
+    (ASYNCAPI, f"asyncapi: 2.6.0\n{_INFO}\nchannels: {{}}\n"),
+    (ASYNCAPI, "asyncapi: 3.0.0\ninfo: {title: t}\n"),
+)
+
+
+def main() -> None:
+    """Answer until standard input ends. The first question, null, is whether the child has started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # that is for the parent, who ends us
+    for format, content in _REHEARSAL:
+        problems_of(format, content)  # loads what is loaded on first use, while that is still possible
+    _confine()
+    for line in sys.stdin.buffer:
+        signal.alarm(ORPHAN_SECONDS)
+        sys.stdout.write(json.dumps(_answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
+        signal.alarm(0)
+
+
+def _answer(question: Any) -> Any:
+    return question and problems_of(*question)
+
+
+def _confine() -> None:
+    os.nice(10)  # the calls that the Director answers meanwhile go first
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What is wrong with a document, as lines for its author. Pure computation: nothing is fetched and no file is read.
+
+This module and those it uses run in the inspecting child process, so they import neither gRPC nor SQL.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from director.specifications import asyncapi, openapi
+from director.specifications.parsing import Unparsable, parse
+from director.specifications.references import broken_references
+
+MAX_PROBLEMS = 20
+"""How many problems are told at most."""
+
+MAX_PROBLEM_LENGTH = 300
+"""Characters of one problem; what is longer is cut."""
+
+OPENAPI, ASYNCAPI = 1, 2  # as moorage.director.v1.SpecificationFormat numbers them
+
+
+def problems_of(format: int, content: str) -> list[str]:
+    """Up to 20 lines that say what is wrong with `content`, none where it is a good document of the format.
+
+    A document that cannot be looked into, whatever the cause, is a document with a problem: this never raises, save
+    `ValueError` for a format that does not exist.
+    """
+    check = _CHECKS.get(format)
+    if check is None:
+        raise ValueError(f"no such format: {format}")
+    try:
+        found = list(islice(_problems(check, content), MAX_PROBLEMS))
+    except Unparsable as error:
+        found = [str(error)]
+    except RecursionError:
+        found = ["it is nested too deep to be checked"]
+    except MemoryError:
+        found = ["it takes too much memory to be checked"]
+    except Exception as error:  # the parsers' own, for shapes they do not foresee
+        found = [f"it could not be checked: {type(error).__name__}: {error}"]
+    return [_line(each) for each in found]
+
+
+def _problems(check: Callable[[dict[str, Any]], Iterator[str]], content: str) -> Iterator[str]:
+    document = parse(content)
+    if not isinstance(document, dict):
+        yield "it must be an object"
+        return
+    broken = list(islice(broken_references(document), MAX_PROBLEMS))
+    yield from broken
+    # The parsers follow references; a broken one would stop them half way.
+    yield from () if broken else check(document)
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_PROBLEM_LENGTH else text[: MAX_PROBLEM_LENGTH - 3] + "..."
+
+
+_CHECKS = {OPENAPI: openapi.problems, ASYNCAPI: asyncapi.problems}

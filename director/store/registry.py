@@ -1,0 +1,110 @@
+"""Queries upon the tables of named things: applications, groups, runtimes, and the offers of applications."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, select, tuple_, update
+
+from director.store.tables import apis, applications, event_apis, groups, runtimes, specifications
+
+Values = Mapping[str, Any]
+"""Columns and their values: a row that was read, or one to be written."""
+
+
+class Registry:
+    """One table of named things. `key` is the column of its ids; names are unique, within `scope` where there is one.
+
+    The statements are built once: building one costs more than SQLite takes to run it.
+    """
+
+    def __init__(self, table: Table, key: str, scope: str | None = None) -> None:
+        self.table = table
+        self.key = key
+        self.scope = scope
+        self._id: Column[str] = table.c[key]
+        self._order = [table.c[name] for name in ((scope, "name") if scope else ("name",))]
+        self._find = self._select().where(self._id == bindparam("id"))
+        self._holder = select(self._id).where(*(column == bindparam(column.name) for column in self._order))
+        self._insert = insert(table)
+        self._delete = delete(table).where(self._id == bindparam("id"))
+        self._first = self._select(listed=True).order_by(*self._order).limit(bindparam("limit"))
+        after = (bindparam(f"after_{column.name}", type_=column.type) for column in self._order)
+        self._beyond = self._first.where(tuple_(*self._order) > tuple_(*after))
+
+    def find(self, tx: Connection, id: str) -> Values | None:
+        """The row with this id."""
+        row = tx.execute(self._find, {"id": id}).first()
+        return row._asdict() if row is not None else None
+
+    def holder(self, tx: Connection, values: Values) -> str | None:
+        """The id of the row that has the name, and is in the scope, of `values`."""
+        return tx.execute(self._holder, {c.name: values[c.name] for c in self._order}).scalar()
+
+    def insert(self, tx: Connection, values: Values) -> None:
+        """Write a new row."""
+        tx.execute(self._insert, dict(values))
+
+    def update(self, tx: Connection, id: str, values: Values) -> None:
+        """Set some columns of a row."""
+        tx.execute(update(self.table).where(self._id == id).values(**values))
+
+    def update_all(self, tx: Connection, ids: Collection[str], values: Values) -> None:
+        """Set some columns of several rows to the same values."""
+        if ids:
+            tx.execute(update(self.table).where(self._id.in_(ids)).values(**values))
+
+    def delete(self, tx: Connection, id: str) -> None:
+        """Remove a row, with those that hang on it."""
+        tx.execute(self._delete, {"id": id})
+
+    def present(self, tx: Connection, ids: Collection[str]) -> set[str]:
+        """Those of `ids` that exist."""
+        return set(tx.execute(select(self._id).where(self._id.in_(ids))).scalars()) if ids else set()
+
+    def page(
+        self, tx: Connection, after: tuple[str, ...] | None, limit: int, scope: str | None = None
+    ) -> Sequence[Values]:
+        """The first `limit` rows beyond the place `after`, by scope and name; of one scope where it is given."""
+        query = self._first if after is None else self._beyond
+        values: dict[str, Any] = {"limit": limit}
+        if after is not None:
+            values |= {f"after_{column.name}": part for column, part in zip(self._order, after, strict=True)}
+        if scope is not None and self.scope is not None:
+            query = query.where(self.table.c[self.scope] == bindparam("scope"))
+            values["scope"] = scope
+        return [row._asdict() for row in tx.execute(query, values)]
+
+    def place(self, row: Values) -> tuple[str, ...]:
+        """A row's place in the order of `page`."""
+        return tuple(row[column.name] for column in self._order)
+
+    def _select(self, listed: bool = False) -> Any:
+        return select(self.table)
+
+
+class OfferRegistry(Registry):
+    """A table of offers: their rows come with what is known of their specification, and with it when read alone."""
+
+    def _select(self, listed: bool = False) -> Any:
+        document = specifications.c
+        about = [
+            document.size_bytes.label("specification_size_bytes"),
+            document.state.label("specification_state"),
+            document.problems.label("specification_problems"),
+        ]
+        if not listed:
+            about.append(document.content.label("specification_content"))
+        return select(self.table, *about).select_from(
+            self.table.outerjoin(
+                specifications,
+                (document.sha256 == self.table.c.specification_sha256)
+                & (document.format == self.table.c.specification_format),
+            )
+        )
+
+
+APPLICATIONS = Registry(applications, "application_id")
+GROUPS = Registry(groups, "group_id")
+RUNTIMES = Registry(runtimes, "runtime_id")
+APIS = OfferRegistry(apis, "api_id", scope="application_id")
+EVENT_APIS = OfferRegistry(event_apis, "event_api_id", scope="application_id")

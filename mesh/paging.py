@@ -1,0 +1,95 @@
+"""Pages of a list (AIP-158), by the key of the last row seen, so that a walk meets each row once.
+
+A page begins after a key, never at a count of rows: what is created or deleted meanwhile moves no other row to another
+page. A token is opaque to clients. It holds that key and a digest that binds it to the request it was given for.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+from moorage.errors.v1.errors_pb2 import Reason
+
+from mesh.errors import Refusal
+
+T = TypeVar("T")
+
+DEFAULT_PAGE_SIZE = 50
+"""How many rows a page has when `page_size` is 0."""
+
+_PAGE_FIELDS = ("page_size", "page_token")
+_DIGEST_BYTES = 12
+
+
+class Page(NamedTuple, Generic[T]):
+    """One page: its rows, and the token for the next one, empty on the last."""
+
+    rows: Sequence[T]
+    next_page_token: str
+
+
+def read_page(
+    request: Message,
+    read: Callable[[tuple[str, ...] | None, int], Sequence[T]],
+    key: Callable[[T], tuple[str, ...]],
+) -> Page[T]:
+    """The page that a List `request` (with `page_size` and `page_token`) asks for.
+
+    `read(after, limit)` gives the first `limit` rows beyond the key `after`, from the beginning where that is None;
+    `key` is a row's place in that order. Raises `Refusal` (PAGE_TOKEN_INVALID).
+    """
+    token: str = getattr(request, "page_token")  # noqa: B009 - List requests share no type that names the field
+    size: int = getattr(request, "page_size") or DEFAULT_PAGE_SIZE  # noqa: B009
+    rows = read(PageToken.decode(token, request), size + 1)
+    if len(rows) <= size:
+        return Page(rows, "")
+    return Page(rows[:size], PageToken.encode(key(rows[size - 1]), request))
+
+
+class PageToken:
+    """The text form of a place in a list."""
+
+    @staticmethod
+    def encode(last_key: tuple[str, ...], request: Message) -> str:
+        """The token that continues after the row with `last_key` in the list that `request` asked for."""
+        body = json.dumps(last_key, ensure_ascii=False, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(_digest(body, request) + body).rstrip(b"=").decode()
+
+    @staticmethod
+    def decode(token: str, request: Message) -> tuple[str, ...] | None:
+        """The key that a token holds, None for an empty token.
+
+        Raises `Refusal` (PAGE_TOKEN_INVALID) for one that was not given for such a request.
+        """
+        if not token:
+            return None
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise _refusal() from None
+        digest, body = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        if digest != _digest(body, request):
+            raise _refusal()
+        return tuple(json.loads(body))
+
+
+def _digest(body: bytes, request: Message) -> bytes:
+    """Binds a key to the method and to all of the request that must stay the same from page to page."""
+    same = type(request)()
+    same.CopyFrom(request)
+    for field in _PAGE_FIELDS:
+        same.ClearField(field)
+    text = request.DESCRIPTOR.full_name.encode() + b"\0" + same.SerializeToString(deterministic=True) + b"\0" + body
+    return hashlib.sha256(text).digest()[:_DIGEST_BYTES]
+
+
+def _refusal() -> Refusal:
+    return Refusal(
+        Reason.REASON_PAGE_TOKEN_INVALID,
+        "page_token is not one that was given for this request",
+        field="page_token",
+    )
