@@ -1,0 +1,143 @@
+"""When and how a party renews its certificate, on a clock that moves only by sleeping."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+
+import pytest
+from moorage.connector.v1.enrolment_pb2 import PlaneAddresses
+
+from certs.identity import Identity, LoadedIdentity
+from certs.spiffe import SpiffeId
+from mesh.renewal import LONGEST_NAP, IdentityExpired, RenewalLoop, renewal_time
+from tests.support.identities import TRUST_DOMAIN, Mint
+from tests.unit.mesh_enrolment.clockwork import START, Clockwork
+from tests.unit.mesh_enrolment.connector_double import ADDRESSES, UNAVAILABLE, ConnectorDouble
+
+RUNTIME = SpiffeId.runtime(TRUST_DOMAIN, uuid.UUID(int=1))
+LIFE = timedelta(hours=24)
+
+
+class Party:
+    """An identity, its renewal loop, and what the loop said. `run` returns after `renewals` of them."""
+
+    def __init__(self, mint: Mint, clockwork: Clockwork, draw: float = 0.0, life: timedelta = LIFE) -> None:
+        self.identity: Identity = mint.identity("runtime", RUNTIME.name, life)
+        self.connector = ConnectorDouble(mint, RUNTIME, life)
+        self.renewed: list[tuple[timedelta, LoadedIdentity]] = []
+        self._clockwork = clockwork
+        self._loop = RenewalLoop(
+            self.identity,
+            self.connector.renew,
+            self._on_renewed,
+            clock=clockwork,
+            sleep=clockwork.sleep,
+            random=lambda: draw,
+        )
+
+    async def run(self, renewals: int = 1) -> None:
+        self._wanted = renewals
+        with pytest.raises(asyncio.CancelledError):
+            await self._loop.run()
+
+    async def run_until_expired(self) -> IdentityExpired:
+        with pytest.raises(IdentityExpired) as expired:
+            await self._loop.run()
+        return expired.value
+
+    async def _on_renewed(self, identity: LoadedIdentity, addresses: PlaneAddresses) -> None:
+        assert addresses == ADDRESSES
+        self.renewed.append((self._clockwork.elapsed, identity))
+        if len(self.renewed) == self._wanted:
+            raise asyncio.CancelledError
+
+
+async def test_a_certificate_is_renewed_at_two_thirds_of_its_life_at_the_latest(
+    mint: Mint, clockwork: Clockwork
+) -> None:
+    party = Party(mint, clockwork, draw=0.0)
+
+    await party.run()
+
+    assert abs(party.renewed[0][0] - LIFE * 2 / 3) < timedelta(seconds=1)
+
+
+async def test_renewals_of_parties_that_enrolled_together_are_spread(mint: Mint) -> None:
+    identity = mint.identity("runtime", RUNTIME.name, LIFE).load()
+
+    times = [renewal_time(identity, draw / 1000) for draw in range(1000)]
+
+    assert max(times) - min(times) > LIFE / 11
+    assert min(times) > START + LIFE / 2
+    assert max(times) <= START + LIFE * 2 / 3
+
+
+async def test_the_back_dated_minute_is_no_part_of_a_short_life(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork, life=timedelta(seconds=12))
+
+    await party.run(renewals=3)
+
+    assert [round(elapsed.total_seconds()) for elapsed, _ in party.renewed] == [8, 16, 24]
+
+
+async def test_each_renewal_is_for_a_new_key_and_is_on_disk_when_told_of(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    first = party.identity.load()
+
+    await party.run(renewals=2)
+
+    assert len(set(party.connector.keys)) == 2
+    serials = [first.serial, *(identity.serial for _, identity in party.renewed)]
+    assert len(set(serials)) == 3
+    assert party.identity.load().serial == serials[-1]
+
+
+async def test_a_host_that_slept_past_the_renewal_point_renews_at_once(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    clockwork.oversleep = LIFE * 5 / 6
+
+    await party.run()
+
+    assert clockwork.naps == [LONGEST_NAP.total_seconds()]
+
+
+async def test_a_failed_renewal_is_tried_again_with_growing_waits_and_a_new_key(
+    mint: Mint, clockwork: Clockwork
+) -> None:
+    party = Party(mint, clockwork)
+    party.connector.failures = [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE]
+
+    await party.run()
+
+    assert clockwork.naps[-3:] == [1, 2, 4]
+    assert len(set(party.connector.keys)) == 4
+
+
+async def test_renewal_is_tried_until_the_certificate_ends_and_then_reported(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    party.connector.failures = [UNAVAILABLE] * 10_000
+
+    expired = await party.run_until_expired()
+
+    assert str(RUNTIME) in str(expired)
+    assert clockwork.elapsed >= LIFE
+    assert clockwork.elapsed - LIFE < timedelta(seconds=2)
+
+
+async def test_a_certificate_that_ended_while_the_host_slept_is_reported(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    clockwork.oversleep = LIFE * 2
+
+    await party.run_until_expired()
+
+    assert party.connector.keys == []
+
+
+async def test_a_certificate_for_somebody_else_is_not_written(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    held = party.identity.load()
+    party.connector.spiffe_id = SpiffeId.runtime(TRUST_DOMAIN, uuid.UUID(int=2))
+
+    await party.run_until_expired()
+
+    assert party.identity.load() == held
