@@ -1,0 +1,62 @@
+"""The figures: each a value beside its baseline of the same run, on paper and on screen."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure."""
+
+    value: float
+    """What Moorage took, in `unit`."""
+
+    baseline: float
+    """What the bare thing took in the same run, in `unit`."""
+
+    unit: str
+    what: str
+    """What was measured, and beside what."""
+
+    @property
+    def ratio(self) -> float:
+        """Value to baseline: what to look at, since both ran on the same machine at the same time."""
+        return self.value / self.baseline if self.baseline else float("inf")
+
+
+def write(figures: dict[str, Figure], path: Path) -> None:
+    """Put the figures at `path`, beside those that an earlier run of another part left there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    machine = _machine()
+    kept: dict[str, Any] = {}
+    if path.exists():
+        before = json.loads(path.read_text())
+        kept = before["figures"] if before.get("machine") == machine else {}
+    new = {key: asdict(each) | {"ratio": round(each.ratio, 3)} for key, each in figures.items()}
+    path.write_text(json.dumps({"machine": machine, "figures": kept | new}, indent=2) + "\n")
+
+
+def table(figures: Iterable[tuple[str, Figure]]) -> str:
+    """The figures as a Markdown table."""
+    rows = [
+        f"| `{key}` | {each.value:,.3f} | {each.baseline:,.3f} | {each.ratio:.2f} | {each.unit} | {each.what} |"
+        for key, each in figures
+    ]
+    return "\n".join(["| figure | value | baseline | ratio | unit | what |", "|---|--:|--:|--:|---|---|", *rows]) + "\n"
+
+
+def _machine() -> dict[str, str | int]:
+    return {
+        "cores": os.cpu_count() or 0,
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "grpcio": version("grpcio"),
+        "protobuf": version("protobuf"),
+    }
