@@ -5,6 +5,7 @@ further authority can grow; the trust domain as URI SAN; no name constraints, si
 disagree on those for URIs.
 """
 
+import errno
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -115,20 +116,21 @@ class Authority:
 
         An authority is never overwritten: a folder that exists and is not empty is refused (EXISTS).
         """
+        key_pem = self.key_pem(passphrase)
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            files.write_new(temporary / KEY_FILE, self.key_pem(passphrase), files.PRIVATE)
+            files.write_new(temporary / KEY_FILE, key_pem, files.PRIVATE)
             files.write_new(temporary / CERTIFICATE_FILE, self.chain_pem, files.PUBLIC)
             files.sync_folder(temporary)
             temporary.rename(folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if folder.exists():
-                raise AuthorityRefused(
-                    AuthorityReason.EXISTS, f"{folder} is in use: an authority is never overwritten"
-                ) from error
-            raise
+            if error.errno not in _IN_USE:
+                raise
+            raise AuthorityRefused(
+                AuthorityReason.EXISTS, f"{folder} is in use: an authority is never overwritten"
+            ) from error
         files.sync_folder(folder.parent)
 
     @property
@@ -239,6 +241,10 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
 def certificates_to_pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
     """The certificates in PEM, one after the other."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+# What renaming a folder onto one that is not empty, or onto a file, says.
+_IN_USE = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
 def _builder(

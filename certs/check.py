@@ -42,6 +42,7 @@ class SvidReason(StrEnum):
     MAY_SIGN_CERTIFICATES = auto()
     MAY_SIGN_CRLS = auto()
     MAY_NOT_SIGN_CERTIFICATES = auto()
+    NO_KEY_IDENTIFIER = auto()
     NO_EXTENDED_KEY_USAGE = auto()
     NO_SERVER_AUTH = auto()
     NO_CLIENT_AUTH = auto()
@@ -218,6 +219,13 @@ def _may_sign_certificates(certificate: x509.Certificate, _: SpiffeId) -> None:
         raise SvidRefused(SvidReason.MAY_NOT_SIGN_CERTIFICATES, "the key usage lacks keyCertSign (4.3)")
 
 
+def _has_key_identifier(certificate: x509.Certificate, _: SpiffeId) -> None:
+    if not _extension(certificate, x509.SubjectKeyIdentifier):
+        raise SvidRefused(
+            SvidReason.NO_KEY_IDENTIFIER, "the authority has no subject key identifier (RFC 5280, 4.2.1.2)"
+        )
+
+
 def _has_both_extended_key_usages(certificate: x509.Certificate, _: SpiffeId) -> None:
     usage = _extension(certificate, x509.ExtendedKeyUsage)
     if not usage:
@@ -244,6 +252,7 @@ _AUTHORITY_RULES: Sequence[_Rule] = (
     _is_authority,
     _has_critical_key_usage,
     _may_sign_certificates,
+    _has_key_identifier,
 )
 
 

@@ -163,8 +163,9 @@ class Identity:
         # Before the swap: in a new folder these lead nowhere until then, so no one sees one file without the
         # others.
         for name in _NAMES:
-            if not (self.folder / name).is_symlink():
-                self._replace_link(self.folder / name, f"{_DATA}/{name}")
+            link, target = self.folder / name, f"{_DATA}/{name}"
+            if not link.is_symlink() or str(link.readlink()) != target:
+                self._replace_link(link, target)
         files.sync_folder(self.folder)
 
     def _swap(self, generation: Path) -> None:

@@ -107,7 +107,7 @@ def issue(
     _check_signed(certificate.public_bytes(Encoding.DER), authority, public_key, names, not_before, not_after)
     return IssuedCertificate(
         certificate=certificate,
-        chain_pem=certificates_to_pem((certificate, *authority.chain[:-1], authority.certificate)),
+        chain_pem=certificates_to_pem((certificate, authority.certificate, *authority.chain[:-1])),
         serial_hex=serial_hex(certificate),
         not_before=not_before,
         not_after=not_after,

@@ -71,6 +71,7 @@ class Forgery:
     usage: x509.KeyUsage | None = field(default_factory=lambda: key_usage("digital_signature"))
     usage_critical: bool = True
     extended_usage: tuple[ObjectIdentifier, ...] = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    key_identifier: bool = True
     extra: tuple[tuple[x509.ExtensionType, bool], ...] = ()
     key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
     serial: int = field(default_factory=x509.random_serial_number)
@@ -116,7 +117,8 @@ class Forgery:
             yield self.usage, self.usage_critical
         if self.extended_usage:
             yield x509.ExtendedKeyUsage(self.extended_usage), False
-        yield x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False
+        if self.key_identifier:
+            yield x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False
         yield x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_public_key), False
         yield from self.extra
 

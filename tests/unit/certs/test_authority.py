@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certs.authority import Authority, AuthorityReason, AuthorityRefused, create_issuing, create_root
-from certs.keys import KeyEncrypted, WrongPassphrase, new_key
+from certs.keys import KeyEncrypted, KeyRefused, WrongPassphrase, new_key
 from certs.spiffe import SpiffeIdRefused
 from tests.unit.certs.forge import AUTHORITY, NOW, TRUST_DOMAIN, StoppedClock, authorities, key_usage
 
@@ -169,6 +169,18 @@ def test_an_authority_is_never_overwritten(clock: StoppedClock, root: Authority,
     _is_refused(AuthorityReason.EXISTS, create_root(TRUST_DOMAIN, clock).save, tmp_path / "root")
     assert Authority.load(tmp_path / "root").certificate == root.certificate
     assert [entry.name for entry in tmp_path.iterdir()] == ["root"]
+
+
+def test_an_authority_does_not_take_the_place_of_a_file(root: Authority, tmp_path: Path) -> None:
+    (tmp_path / "root").write_text("in the way")
+    _is_refused(AuthorityReason.EXISTS, root.save, tmp_path / "root")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["root"]
+
+
+def test_an_authority_that_cannot_be_written_leaves_nothing(root: Authority, tmp_path: Path) -> None:
+    with pytest.raises(KeyRefused):
+        root.save(tmp_path / "root", b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_encrypted_authority_is_opened_by_its_passphrase_only(root: Authority, tmp_path: Path) -> None:

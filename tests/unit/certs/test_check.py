@@ -145,6 +145,7 @@ def test_a_leaf_that_breaks_a_rule_has_no_valid_chain_either(root: Authority, is
         (AUTHORITY.but(usage=None), SvidReason.NO_KEY_USAGE),
         (AUTHORITY.but(usage_critical=False), SvidReason.KEY_USAGE_NOT_CRITICAL),
         (AUTHORITY.but(usage=key_usage("crl_sign")), SvidReason.MAY_NOT_SIGN_CERTIFICATES),
+        (AUTHORITY.but(key_identifier=False), SvidReason.NO_KEY_IDENTIFIER),
     ],
 )
 def test_an_authority_that_breaks_a_rule_is_refused_with_its_name(forgery: Forgery, reason: SvidReason) -> None:

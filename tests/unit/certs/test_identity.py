@@ -131,6 +131,29 @@ def test_a_plain_folder_is_read_as_well(identity: Identity, folder: Path, new: P
     assert identity.load().key_pem == new.key
 
 
+def test_links_to_elsewhere_are_replaced_and_what_they_lead_to_is_not(
+    identity: Identity, folder: Path, tmp_path: Path, old: Pems, new: Pems
+) -> None:
+    _write_plain(tmp_path / "elsewhere", old)
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).symlink_to(tmp_path / "elsewhere" / name)
+    assert _loaded(identity) == old
+    identity.write(*new)
+    assert _visible(folder) == _loaded(identity) == new
+    assert _visible(tmp_path / "elsewhere") == old
+
+
+def test_each_written_set_has_a_name_of_its_own(identity: Identity, folder: Path, old: Pems, new: Pems) -> None:
+    _write_plain(folder, old)
+    names = [identity.generation(), identity.generation()]
+    assert names[0] == names[1]
+    for pems in (old, new, new):
+        identity.write(*pems)
+        names.append(identity.generation())
+    assert len(set(names)) == 4
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
