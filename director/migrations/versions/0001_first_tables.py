@@ -1,0 +1,224 @@
+"""The first tables."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make them."""
+    op.create_table(
+        "applications",
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("configuration_revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("application_id", name="pk_applications"),
+        sa.UniqueConstraint("name", name="uq_applications_name"),
+    )
+    op.create_table(
+        "changes",
+        sa.Column("revision", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("resource_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", sa.String(length=36), nullable=True),
+        sa.Column("group_id", sa.String(length=36), nullable=True),
+        sa.Column("runtime_id", sa.String(length=36), nullable=True),
+        sa.PrimaryKeyConstraint("revision", "position", name="pk_changes"),
+    )
+    op.create_table(
+        "group_applications",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("added_revision", sa.BigInteger(), nullable=False),
+        sa.Column("removed_revision", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_group_applications"),
+    )
+    op.create_index(
+        "ix_group_applications_application_id_group_id", "group_applications", ["application_id", "group_id"]
+    )
+    op.create_index(
+        "ix_group_applications_group_id_application_id", "group_applications", ["group_id", "application_id"]
+    )
+    op.create_index(
+        "uq_group_applications_living",
+        "group_applications",
+        ["group_id", "application_id"],
+        unique=True,
+        sqlite_where=sa.text("removed_revision IS NULL"),
+        postgresql_where=sa.text("removed_revision IS NULL"),
+    )
+    op.create_table(
+        "group_runtimes",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("runtime_id", sa.String(length=36), nullable=False),
+        sa.Column("added_revision", sa.BigInteger(), nullable=False),
+        sa.Column("removed_revision", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_group_runtimes"),
+    )
+    op.create_index("ix_group_runtimes_group_id_runtime_id", "group_runtimes", ["group_id", "runtime_id"])
+    op.create_index("ix_group_runtimes_runtime_id_group_id", "group_runtimes", ["runtime_id", "group_id"])
+    op.create_index(
+        "uq_group_runtimes_living",
+        "group_runtimes",
+        ["group_id", "runtime_id"],
+        unique=True,
+        sqlite_where=sa.text("removed_revision IS NULL"),
+        postgresql_where=sa.text("removed_revision IS NULL"),
+    )
+    op.create_table(
+        "groups",
+        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("group_id", name="pk_groups"),
+        sa.UniqueConstraint("name", name="uq_groups_name"),
+    )
+    op.create_table(
+        "notices",
+        sa.Column("notice_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("settle_time", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("notice_id", name="pk_notices"),
+    )
+    op.create_index("ix_notices_application_id_state", "notices", ["application_id", "state"])
+    op.create_index("ix_notices_state_create_time", "notices", ["state", "create_time"])
+    op.create_table(
+        "plane",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("plane_id", sa.String(length=36), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("horizon", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name="ck_plane_single"),
+        sa.PrimaryKeyConstraint("id", name="pk_plane"),
+    )
+    op.create_table(
+        "replies",
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("request_id", sa.String(length=36), nullable=False),
+        sa.Column("request_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("response", sa.LargeBinary(), nullable=False),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("caller", "method", "request_id", name="pk_replies"),
+    )
+    op.create_index("ix_replies_create_time", "replies", ["create_time"])
+    op.create_table(
+        "runtimes",
+        sa.Column("runtime_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("event_url", sa.Text(), nullable=False),
+        sa.Column("state", sa.Integer(), nullable=False),
+        sa.Column("status_revision", sa.BigInteger(), nullable=True),
+        sa.Column("status_sha256", sa.Text(), server_default="", nullable=False),
+        sa.Column("status_state", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("status_failures", sa.Text(), server_default="[]", nullable=False),
+        sa.Column("agent_version", sa.Text(), server_default="", nullable=False),
+        sa.Column("report_time", sa.BigInteger(), nullable=True),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("runtime_id", name="pk_runtimes"),
+        sa.UniqueConstraint("name", name="uq_runtimes_name"),
+    )
+    op.create_table(
+        "specifications",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("format", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Integer(), nullable=False),
+        sa.Column("problems", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("sha256", "format", name="pk_specifications"),
+    )
+    op.create_table(
+        "apis",
+        sa.Column("api_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("target_url", sa.Text(), nullable=False),
+        sa.Column("specification_sha256", sa.String(length=64), nullable=True),
+        sa.Column("specification_format", sa.Integer(), nullable=True),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.application_id"], name="fk_apis_application_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["specification_sha256", "specification_format"],
+            ["specifications.sha256", "specifications.format"],
+            name="fk_apis_specification_sha256",
+        ),
+        sa.PrimaryKeyConstraint("api_id", name="pk_apis"),
+        sa.UniqueConstraint("application_id", "name", name="uq_apis_application_id_name"),
+    )
+    op.create_index(
+        "ix_apis_specification_sha256_specification_format", "apis", ["specification_sha256", "specification_format"]
+    )
+    op.create_table(
+        "event_apis",
+        sa.Column("event_api_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("specification_sha256", sa.String(length=64), nullable=True),
+        sa.Column("specification_format", sa.Integer(), nullable=True),
+        sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.application_id"], name="fk_event_apis_application_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["specification_sha256", "specification_format"],
+            ["specifications.sha256", "specifications.format"],
+            name="fk_event_apis_specification_sha256",
+        ),
+        sa.PrimaryKeyConstraint("event_api_id", name="pk_event_apis"),
+        sa.UniqueConstraint("application_id", "name", name="uq_event_apis_application_id_name"),
+    )
+    op.create_index(
+        "ix_event_apis_specification_sha256_specification_format",
+        "event_apis",
+        ["specification_sha256", "specification_format"],
+    )
+    op.create_table(
+        "webhooks",
+        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("sealed_secret", sa.LargeBinary(), nullable=False),
+        sa.Column("update_time", sa.BigInteger(), nullable=False),
+        sa.Column("last_success_time", sa.BigInteger(), nullable=True),
+        sa.Column("last_failure_time", sa.BigInteger(), nullable=True),
+        sa.Column("last_failure", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(
+            ["application_id"], ["applications.application_id"], name="fk_webhooks_application_id", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("application_id", name="pk_webhooks"),
+    )

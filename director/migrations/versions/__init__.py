@@ -1,0 +1,1 @@
+"""One file a migration; `mesh.migration` says how they are named."""

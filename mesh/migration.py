@@ -1,0 +1,61 @@
+"""Bringing a service's database to the version of its code, before anything else touches it.
+
+A service keeps its migrations in `PACKAGE/migrations/versions/`, as Alembic scripts, and names the newest in
+`PACKAGE.migrations.HEAD`. A new database is made from the metadata at once, and one that is at the head is left as it
+is: Alembic, which takes half a second to import, is needed for neither.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect, select
+
+from mesh import telemetry
+from mesh.exits import Exit, Stopped
+
+_log = telemetry.logger("migration")
+
+# Alembic's own table, declared here to be read and written without it.
+_version = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+
+
+def prepare(engine: Engine, metadata: MetaData, package: str) -> None:
+    """Make the tables of a new database, or migrate those of an old one; all of it in one transaction.
+
+    `package` is the service's, such as `connector`. Raises `Stopped` (SERVICE_FAILED) for a database of a version that
+    this code does not know.
+    """
+    migrations = import_module(f"{package}.migrations")
+    head: str = migrations.HEAD
+    with engine.begin() as connection:
+        if not inspect(connection).has_table(_version.name):
+            metadata.create_all(connection)
+            _version.create(connection)
+            connection.execute(insert(_version).values(version_num=head))
+            return
+        current = connection.execute(select(_version.c.version_num)).scalar()
+        if current != head:
+            _migrate(connection, Path(*migrations.__path__), current, head)
+
+
+def _migrate(connection: Connection, folder: Path, current: str | None, head: str) -> None:
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    scripts = ScriptDirectory(folder)
+    try:
+        pending = list(scripts.iterate_revisions(head, current or "base"))
+    except CommandError as error:
+        raise Stopped(
+            Exit.SERVICE_FAILED,
+            f"the database is of version {current}, which this release does not know: run the release that wrote it, or "
+            "a later one",
+        ) from error
+    context = MigrationContext.configure(connection)
+    with Operations.context(context):
+        for script in reversed(pending):
+            script.module.upgrade()
+            context.stamp(scripts, script.revision)
+            _log.info("migrated", to=script.revision)
