@@ -1,1 +1,4 @@
-"""How the Director's tables came to be what `director.store.tables` says: Alembic migrations, oldest first."""
+"""How the Director's tables came to be what `director.store.tables` says: Alembic scripts in `versions/`."""
+
+HEAD = "0001"
+"""The newest of them."""
