@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from cli.plane.bootstrap import PlaneIdentities
 
 READY_WITHIN = 20.0
-STOP_WITHIN = 10.0
+STOP_WITHIN = 12.0
+"""Seconds: a little more than a service gives itself (mesh.run.STOP_DEADLINE)."""
 
 _LONGEST_WAIT = timedelta(hours=1)
 _RETRY_AFTER = timedelta(seconds=30)
@@ -82,6 +83,7 @@ async def _run(
             if not await stop.comes_after(supervisor.start(READY_WITHIN)):
                 return
             ready(plane.publish(supervisor))
+            _notify(environ, "READY=1")
             await stop.comes_after(_keep_fresh(identities, system_clock, tell))
         finally:
             plane.withdraw()
@@ -121,6 +123,14 @@ async def _keep_fresh(identities: "PlaneIdentities", clock: Clock, tell: Callabl
         except (OSError, CertsError) as error:
             tell(f"certificates were not renewed ({error}); trying again in {_RETRY_AFTER.total_seconds():.0f} s")
             await asyncio.sleep(_RETRY_AFTER.total_seconds())
+
+
+def _notify(environ: Mapping[str, str], state: str) -> None:
+    # Whoever runs `moorage up` may want to know as well: systemd with Type=notify, or `moorage demo`.
+    if environ.get("NOTIFY_SOCKET"):
+        from mesh.run import notify
+
+        notify(state)
 
 
 def _program(home: Home, service: str) -> Program:

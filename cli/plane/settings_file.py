@@ -63,6 +63,7 @@ def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file
             "database": _sqlite(home.service("provisioner") / "provisioner.sqlite"),
             "dbos_database": _sqlite(home.service("provisioner") / "dbos.sqlite"),
             "runtimes": str(home.service("provisioner") / "runtimes"),
+            "stop_agents_on_exit": True,  # a plane in the foreground leaves nothing behind
         },
     }
 
