@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from mesh.migration import prepare
 from moorage.connector.v1 import connector_pb2
 from moorage.connector.v1.connector_pb2_grpc import add_ConnectorServicer_to_server
 from moorage.connector.v1.enrolment_pb2 import PlaneAddresses
@@ -30,6 +29,7 @@ from mesh.channel import LiveChannel
 from mesh.database import Database
 from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
+from mesh.migration import prepare
 from mesh.run import run
 from mesh.server import MeshServer, Service
 from mesh.settings import load_settings

@@ -42,16 +42,15 @@ def _migrate(connection: Connection, folder: Path, current: str | None, head: st
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
+    from alembic.script.revision import RevisionError
 
     scripts = ScriptDirectory(folder)
     try:
         pending = list(scripts.iterate_revisions(head, current or "base"))
-    except CommandError as error:
+    except RevisionError as error:
         raise Stopped(
             Exit.SERVICE_FAILED,
-            f"the database is of version {current}, which this release does not know: run the release that wrote it, or "
-            "a later one",
+            f"the database is of version {current}, which this release does not know: run the one that wrote it",
         ) from error
     context = MigrationContext.configure(connection)
     with Operations.context(context):
