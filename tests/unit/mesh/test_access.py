@@ -1,0 +1,101 @@
+"""Who may call what, as the contract says it."""
+
+from datetime import UTC, datetime
+
+import pytest
+from moorage.access.v1 import access_pb2
+from moorage.connector.v1 import connector_pb2
+from moorage.connector.v1.token_pb2 import IssueTokenRequest
+from moorage.director.v1 import director_pb2
+from moorage.director.v1.api_pb2 import Api, UpdateApiRequest
+from moorage.errors.v1.errors_pb2 import Reason
+from moorage.provisioner.v1 import provisioner_pb2
+
+from certs.spiffe import SpiffeId
+from mesh.access import AccessRules, check_request
+from mesh.call import Caller
+from mesh.errors import Refusal
+
+OWN = "0b8a6d64-93a2-4e53-b9bb-0f2b0f4a5a10"
+OTHER = "7c0f5ab0-5e0c-4a43-a0e3-9d6f3b6d1c77"
+SERVICES = [
+    director_pb2.DESCRIPTOR.services_by_name["Director"],
+    connector_pb2.DESCRIPTOR.services_by_name["Connector"],
+    provisioner_pb2.DESCRIPTOR.services_by_name["Provisioner"],
+]
+METHODS = [method for service in SERVICES for method in service.methods]
+RULES = AccessRules.of(SERVICES)
+WRITES = ("Create", "Update", "Delete", "Add", "Remove", "Issue")
+
+
+def caller(path: str) -> Caller:
+    return Caller(SpiffeId("moorage.test", path), "01", datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def may_call(method: str, path: str | None) -> bool:
+    try:
+        return bool(RULES.grants(method, caller(path) if path else None))
+    except Refusal:
+        return False
+
+
+def test_every_method_of_ours_has_a_rule() -> None:
+    assert all(method.GetOptions().Extensions[access_pb2.allow].grants for method in METHODS)
+
+
+def test_a_service_without_a_rule_for_a_method_is_not_served() -> None:
+    from google.longrunning import operations_pb2
+
+    with pytest.raises(ValueError, match="no access rule"):
+        AccessRules.of([operations_pb2.DESCRIPTOR.services_by_name["Operations"]])
+
+
+def test_only_enrolment_is_for_anyone() -> None:
+    open_to_all = {
+        method.full_name
+        for method in METHODS
+        if may_call(f"/{method.containing_service.full_name}/{method.name}", None)
+    }
+    assert open_to_all == {"moorage.connector.v1.Connector.Enroll"}
+
+
+@pytest.mark.parametrize(
+    "method", [each for each in METHODS if each.name.startswith(WRITES)], ids=lambda each: each.name
+)
+def test_a_viewer_changes_nothing(method: object) -> None:
+    path = f"/{method.containing_service.full_name}/{method.name}"  # type: ignore[attr-defined]  # a descriptor
+    assert not may_call(path, "/viewer/vic")
+
+
+def test_who_shows_no_certificate_is_unauthenticated_and_not_merely_denied() -> None:
+    with pytest.raises(Refusal) as caught:
+        RULES.grants("/moorage.director.v1.Director/GetApplication", None)
+    assert caught.value.reason == Reason.REASON_CERTIFICATE_REQUIRED
+
+
+def test_the_own_field_is_looked_up_along_its_path() -> None:
+    method, application = "/moorage.director.v1.Director/UpdateApi", caller(f"/application/{OWN}")
+    grants = RULES.grants(method, application)
+    check_request(method, grants, application, UpdateApiRequest(api=Api(application_id=OWN)))
+    with pytest.raises(Refusal) as caught:
+        check_request(method, grants, application, UpdateApiRequest(api=Api(application_id=OTHER)))
+    assert caught.value.reason == Reason.REASON_ACCESS_DENIED
+
+
+def test_the_provisioner_gets_tokens_for_runtimes_only() -> None:
+    method, provisioner = "/moorage.connector.v1.Connector/IssueToken", caller("/service/provisioner")
+    grants = RULES.grants(method, provisioner)
+    check_request(method, grants, provisioner, IssueTokenRequest(runtime_id=OWN))
+    with pytest.raises(Refusal):
+        check_request(method, grants, provisioner, IssueTokenRequest(application_id=OWN))
+
+
+def test_an_application_is_not_taken_for_a_runtime_with_the_same_id() -> None:
+    assert not may_call("/moorage.director.v1.Director/ReportConfiguration", f"/application/{OWN}")
+    assert not may_call("/moorage.director.v1.Director/CreateApi", f"/runtime/{OWN}")
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+def test_every_party_may_ask_for_health(method: str) -> None:
+    assert may_call(f"/grpc.health.v1.Health/{method}", f"/runtime/{OWN}")
+    assert not may_call(f"/grpc.health.v1.Health/{method}", None)
