@@ -1,0 +1,148 @@
+"""Applies configurations, one at a time and always the latest: files, then the hook, then for good."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn, ParamSpec, TypeVar
+
+from moorage.director.v1.configuration_pb2 import (
+    REPORT_STATE_APPLIED,
+    REPORT_STATE_APPLYING,
+    REPORT_STATE_FAILED,
+    ReportState,
+    ResourceFailure,
+)
+
+from agent.cache import ApplicationFailed, Applied, Cache
+from agent.configuration import Configuration
+from agent.hook import Hook, HookFailed
+from agent.outcome import Outcome
+from certs.clock import Clock
+from mesh import telemetry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = telemetry.logger("applier")
+
+
+class Applier:
+    """Holds one slot: a configuration that is offered replaces one that still waits there.
+
+    `applied` is what `cache` was opened with. `on_outcome` is called on the event loop.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        applied: Applied | None,
+        hook: Hook,
+        clock: Clock,
+        on_outcome: Callable[[Outcome], None],
+    ) -> None:
+        self._cache = cache
+        self._applied = applied
+        self._hook = hook
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._failed: Configuration | None = None
+        self._slot: Configuration | None = None
+        self._filled = asyncio.Event()
+        # One thread: what is done to the disk is done in order, and the event loop goes on meanwhile.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+
+    @property
+    def applied(self) -> Applied | None:
+        """What the Runtime runs."""
+        return self._applied
+
+    def offer(self, configuration: Configuration) -> None:
+        """Have `configuration` applied next."""
+        self._slot = configuration
+        self._filled.set()
+
+    async def run(self) -> NoReturn:
+        """Apply what is offered until cancelled; what was not confirmed by then is taken back."""
+        try:
+            while True:
+                await self._filled.wait()
+                self._filled.clear()
+                configuration, self._slot = self._slot, None
+                if configuration is not None:
+                    await self._take(configuration)
+        finally:
+            self._thread.submit(self._take_back)
+            self._thread.shutdown(wait=True)
+
+    async def _take(self, configuration: Configuration) -> None:
+        failed = self._failed
+        if failed and (failed.plane_id, failed.changed_at) == (configuration.plane_id, configuration.changed_at):
+            return  # only a bookmark moved: trying the same again would fail the same way
+        if failed is None and self._applied and _same_content(self._applied.configuration, configuration):
+            await self._move(self._applied, configuration)
+        else:
+            await self._apply(configuration)
+
+    async def _move(self, applied: Applied, configuration: Configuration) -> None:
+        try:
+            self._applied = await self._on_disk(
+                self._cache.confirm, applied.generation, configuration, applied.applied_at
+            )
+        except OSError as error:
+            _log.warning("the resume point cannot be written", revision=configuration.revision, error=str(error))
+            return
+        if configuration.changed_at != applied.configuration.changed_at:
+            self._tell(REPORT_STATE_APPLIED, configuration)
+
+    async def _apply(self, configuration: Configuration) -> None:
+        self._tell(REPORT_STATE_APPLYING, configuration)
+        try:
+            generation = await self._on_disk(self._cache.build, configuration)
+            await self._on_disk(self._cache.show, generation)
+            await self._hook.run(configuration.revision, self._cache.current)
+            self._applied = await self._on_disk(self._cache.confirm, generation, configuration, self._clock())
+        except ApplicationFailed as error:
+            await self._fail(configuration, str(error), error.application_id)
+        except OSError as error:
+            await self._fail(configuration, f"its files cannot be written: {error.strerror or type(error).__name__}")
+        except HookFailed as error:
+            await self._fail(configuration, str(error))
+        else:
+            self._failed = None
+            self._tell(REPORT_STATE_APPLIED, configuration)
+            await self._on_disk(self._prune)
+
+    async def _fail(self, configuration: Configuration, message: str, application_id: str = "") -> None:
+        _log.error(
+            "the configuration could not be applied; the one before stays",
+            revision=configuration.revision,
+            application_id=application_id,
+            reason=message,
+        )
+        await self._on_disk(self._take_back)
+        self._failed = configuration
+        self._tell(REPORT_STATE_FAILED, configuration, ResourceFailure(application_id=application_id, message=message))
+
+    def _tell(self, state: ReportState.ValueType, configuration: Configuration, *failures: ResourceFailure) -> None:
+        runs = self._applied.configuration.content_sha256 if self._applied else ""
+        self._on_outcome(Outcome(state, configuration.revision, runs, failures))
+
+    def _take_back(self) -> None:
+        try:
+            self._cache.restore()
+        except OSError as error:
+            _log.error("readers cannot be led back to the last good configuration", error=str(error))
+        self._prune()
+
+    def _prune(self) -> None:
+        try:
+            self._cache.prune()
+        except OSError as error:
+            _log.warning("old generations cannot be removed", error=str(error))
+
+    async def _on_disk(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+
+def _same_content(one: Configuration, other: Configuration) -> bool:
+    return (one.plane_id, one.content_sha256) == (other.plane_id, other.content_sha256)

@@ -1,0 +1,33 @@
+"""The agent's settings: `[agent]` in its TOML file, or `MOORAGE_AGENT_*` variables."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """How one Runtime's agent runs."""
+
+    home: Path
+    """Folder that belongs to this agent alone: its identity, the configuration, `status.json`."""
+
+    runtime_id: str = ""
+    """UUID of the Runtime. Left out, the agent speaks for the Runtime that its token or its identity names."""
+
+    token_file: Path | None = None
+    """File with the one-time token, readable by its owner only; it is removed once the agent has enrolled."""
+
+    director: str = ""
+    """`host:port` of the Director. Left out, the plane says where it is."""
+
+    connector: str = ""
+    """`host:port` of the Connector. Left out, the plane says where it is."""
+
+    hook: tuple[str, ...] = ()
+    """Command, in words, that takes each new configuration into use; see `agent.hook`. None by default."""
+
+    hook_timeout: float = 60.0
+    """Seconds that the command may take before it is killed and the configuration counts as failed."""
+
+    log_level: str = "info"
+    """debug, info, warning or error."""
