@@ -54,7 +54,7 @@ async def test_what_a_unit_raises_undoes_it_and_reaches_the_caller(database: Dat
 
 
 async def test_a_unit_can_undo_itself_and_still_answer(database: Database) -> None:
-    def tries(tx: Connection) -> None:
+    def tries(tx: Connection) -> int:
         raise RolledBack(insert(tx, 1))
 
     await database.write(create)

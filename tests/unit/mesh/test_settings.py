@@ -69,5 +69,5 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(SettingsRefused, match="nothing.toml"):
+    with pytest.raises(SettingsRefused, match=r"nothing\.toml"):
         load_settings(Shape, "agent", tmp_path / "nothing.toml")
