@@ -1,0 +1,58 @@
+"""Hands operations that were asked for to the workflows that carry them out."""
+
+import asyncio
+from datetime import timedelta
+
+from mesh import telemetry
+from mesh.backoff import Backoff
+from mesh.database import Database
+from mesh.durable import Durable
+from provisioner import store
+from provisioner.workflows import NAMES
+
+SWEEP_INTERVAL = timedelta(seconds=30)
+"""After so long without a new operation, every one that has not ended is handed over again, should one be lost."""
+
+_FIRST_RETRY = timedelta(seconds=0.5)
+
+_log = telemetry.logger("operation")
+
+
+class Dispatcher:
+    """Starts a workflow for each operation, by the operation's id, so that none is ever carried out twice at once."""
+
+    def __init__(self, database: Database, durable: Durable) -> None:
+        self._database = database
+        self._durable = durable
+        self._asked = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is a new operation."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Launch the durable work, then hand over operations until cancelled."""
+        await self._durable.launch()
+        backoff = Backoff(_FIRST_RETRY, SWEEP_INTERVAL)
+        handed: set[str] = set()
+        while True:
+            self._asked.clear()
+            try:
+                handed |= await self._hand_over(handed)
+            except Exception as error:
+                _log.warning("operations cannot be handed over yet", error=str(error))
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            try:
+                async with asyncio.timeout(SWEEP_INTERVAL.total_seconds()):
+                    await self._asked.wait()
+            except TimeoutError:
+                handed.clear()
+
+    async def _hand_over(self, already: set[str]) -> set[str]:
+        unfinished = await self._database.read(store.unfinished)
+        for operation_id, kind in unfinished:
+            if operation_id not in already:
+                await self._durable.start(NAMES[kind], operation_id, operation_id)
+        return {operation_id for operation_id, _ in unfinished}

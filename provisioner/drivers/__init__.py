@@ -1,0 +1,1 @@
+"""Drivers: how a Runtime's workload comes to run somewhere."""

@@ -1,0 +1,60 @@
+"""What the operator sets for the Provisioner: section `[provisioner]` of the TOML file, or `MOORAGE_PROVISIONER_*`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ProvisionerSettings:
+    """Times are in seconds, addresses are `host:port`."""
+
+    identity: Path
+    """Folder with the Provisioner's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
+
+    database: str
+    """URL of the Provisioner's own database, such as `sqlite:////var/lib/moorage/provisioner.sqlite`."""
+
+    dbos_database: str
+    """URL of the database in which DBOS remembers the steps of operations, apart from the one above."""
+
+    runtimes: Path
+    """Folder in which the `process` driver gives each Runtime one of its own."""
+
+    listen: str = "127.0.0.1:7446"
+    """Where parties with a certificate are served (mTLS)."""
+
+    metrics_listen: str = ""
+    """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
+
+    director_address: str = "127.0.0.1:7443"
+    """The Director, as the Provisioner and the agents that it starts reach it."""
+
+    connector_address: str = "127.0.0.1:7444"
+    """The Connector's mTLS listener, as the Provisioner and the agents that it starts reach it."""
+
+    call_timeout: float = 5.0
+    """How long one call to the Director or the Connector may take."""
+
+    retry_timeout: float = 60.0
+    """How long a step goes on trying while the Director or the Connector is away; then the operation fails."""
+
+    ready_timeout: float = 60.0
+    """How long a new Runtime's agent may take to report READY; then the operation fails and is undone."""
+
+    token_ttl: float = 3600.0
+    """How long the one-time token that a new Runtime is given works."""
+
+    stop_agents_on_exit: bool = False
+    """Whether agents of the `process` driver stop with the Provisioner, to be started again when it is."""
+
+    agent_stop_grace: float = 5.0
+    """How long an agent may take to stop before it is killed."""
+
+    agent_hook: tuple[str, ...] = ()
+    """The command, with its arguments, that agents run after they have applied a configuration; empty for none."""
+
+    agent_log_level: str = "info"
+    """What agents of the `process` driver log: debug, info, warning or error."""
+
+    log_level: str = "info"
+    """debug, info, warning or error."""
