@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -15,77 +16,76 @@ CHANGES_A_SECOND = 20.0
 
 _CHANGES_AFTER = 10
 _APPLIED_DEADLINE = 60.0
-_NO_COUNTS = Counts(renewals=0, calls_failed=0, attempts_failed=0, streams_opened=0, snapshots=0)
 
 
 async def renewed_under_load(stage: Stage) -> str:
     """Change the API all the while, until the agent shows another certificate and has applied changes with it."""
     before = await _status(stage, "a first status", lambda status: status.certificate is not None)
-    load = _Load(stage)
-    changing = asyncio.ensure_future(load.run())
+    changes = Changes()
+    changing = asyncio.ensure_future(_keep_changing(stage, changes))
     try:
         await _unless_failed(changing, _renewed(stage, before))
-        await _unless_failed(changing, _applied(stage, load.revision + _CHANGES_AFTER))
+        await _unless_failed(changing, _applied(stage, changes.revision + _CHANGES_AFTER))
     finally:
         changing.cancel()
         await asyncio.gather(changing, return_exceptions=True)
-    return _judged(before, await _applied(stage, load.revision), load)
+    return judged(before, await _applied(stage, changes.revision), changes)
 
 
-class _Load:
-    """The Application changes its API again and again."""
+@dataclass
+class Changes:
+    """What the Application has done to its API."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.changes = 0
-        self.revision = 0
-        """Of the last change."""
-        self.repeated = 0
-        """Attempts that had to be made again."""
-
-    async def run(self) -> None:
-        application = self._stage.application
-        already = application.attempts_failed
-        while True:
-            api = Api(
-                application_id=self._stage.application_id,
-                api_id=self._stage.api_id,
-                description=f"Change number {self.changes + 1} under load",
-            )
-            request = UpdateApiRequest(api=api, update_mask=FieldMask(paths=["description"]))
-            stored = await application.call(lambda party: party.director.UpdateApi, request)
-            self.changes += 1
-            self.revision = stored.api.revision
-            self.repeated = application.attempts_failed - already
-            await asyncio.sleep(1 / CHANGES_A_SECOND)
+    made: int = 0
+    revision: int = 0
+    """Of the last change."""
+    attempts_failed: int = 0
+    """Attempts that had to be made again."""
 
 
-def _judged(before: AgentStatus, after: AgentStatus, load: _Load) -> str:
-    # Counts begin anew with the agent's process; one that was killed meanwhile is judged by what it did since.
+def judged(before: AgentStatus, after: AgentStatus, changes: Changes) -> str:
+    """Whether the agent's own counts say that nobody noticed; raises `StepFailed` where they do not.
+
+    Counts begin anew with the agent's process: one that was killed meanwhile is judged by what it did since.
+    """
     then, now = before.counts, after.counts
     restarted = any(getattr(now, name) < getattr(then, name) for name in ("renewals", "streams_opened", "snapshots"))
     if restarted:
-        then = _NO_COUNTS
+        then = Counts()
     elif now.renewals == then.renewals:
         raise StepFailed("the agent shows another certificate, but counts no renewal")
     if failed := now.calls_failed - then.calls_failed:
         raise StepFailed(f"{failed} calls of the agent failed")
     if snapshots := now.snapshots - then.snapshots:
         raise StepFailed(f"the agent was sent {snapshots} snapshots, where it should have resumed")
-    repeated = load.repeated + now.attempts_failed - then.attempts_failed
+    repeated = changes.attempts_failed + now.attempts_failed - then.attempts_failed
     return (
-        f"{_serial(before)} gave way to {_serial(after)} during {load.changes} changes: no failed call, no snapshot"
+        f"certificate {_serial(before)[:8]} gave way to {_serial(after)[:8]} during {changes.made} changes: "
+        "no failed call, no snapshot"
         + (f", {repeated} attempts made again" if repeated else "")
         + (", the agent was started again" if restarted else "")
     )
 
 
+async def _keep_changing(stage: Stage, changes: Changes) -> None:
+    application = stage.application
+    attempts_failed_before = application.attempts_failed
+    while True:
+        description = f"Change number {changes.made + 1} under load"
+        api = Api(application_id=stage.application_id, api_id=stage.api_id, description=description)
+        request = UpdateApiRequest(api=api, update_mask=FieldMask(paths=["description"]))
+        stored = await application.call(lambda party: party.director.UpdateApi, request)
+        changes.made += 1
+        changes.revision = stored.api.revision
+        changes.attempts_failed = application.attempts_failed - attempts_failed_before
+        await asyncio.sleep(1 / CHANGES_A_SECOND)
+
+
 async def _renewed(stage: Stage, before: AgentStatus) -> None:
-    serial = before.certificate.serial if before.certificate else ""
     await _status(
         stage,
         "a new certificate",
-        lambda status: status.certificate is not None and status.certificate.serial != serial,
+        lambda status: _serial(status) not in ("", _serial(before)),
         deadline=stage.runtime_lifetime * 2,
     )
 
@@ -114,4 +114,4 @@ async def _unless_failed(changing: "asyncio.Future[None]", work: Coroutine[Any, 
 
 
 def _serial(status: AgentStatus) -> str:
-    return f"certificate {status.certificate.serial[:8]}" if status.certificate else "no certificate"
+    return status.certificate.serial if status.certificate else ""

@@ -15,18 +15,17 @@ _LOOK_EVERY = 0.002
 class Counts(msgspec.Struct, frozen=True):
     """Since the agent's process started."""
 
-    renewals: int
-    calls_failed: int
-    attempts_failed: int
-    streams_opened: int
-    snapshots: int
+    renewals: int = 0
+    calls_failed: int = 0
+    attempts_failed: int = 0
+    streams_opened: int = 0
+    snapshots: int = 0
 
 
 class Certificate(msgspec.Struct, frozen=True):
     """The certificate that it shows now."""
 
     serial: str
-    not_after: datetime
 
 
 class AgentStatus(msgspec.Struct, frozen=True):
@@ -34,7 +33,6 @@ class AgentStatus(msgspec.Struct, frozen=True):
 
     state: str
     revision: int | None
-    content_sha256: str | None
     applied_at: datetime | None
     certificate: Certificate | None
     counts: Counts
