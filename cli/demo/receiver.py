@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -54,7 +55,8 @@ class WebhookReceiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _request_type(Webhook(self.secret), accept))
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="webhook", daemon=True).start()
+        serve = partial(self._server.serve_forever, poll_interval=0.05)
+        threading.Thread(target=serve, name="webhook", daemon=True).start()
 
     async def close(self) -> None:
         """Stop listening."""
