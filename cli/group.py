@@ -1,0 +1,186 @@
+"""`moorage group`: which Applications serve which Runtimes."""
+
+import click
+
+from cli import references
+from cli.connection import Connection
+from cli.options import (
+    changed,
+    connected,
+    description_option,
+    etag_option,
+    new_request_id,
+    request_id_option,
+)
+from cli.output import tell
+
+COLUMNS = {
+    "NAME": "name",
+    "GROUP_ID": "group_id",
+    "UPDATED": "update_time",
+    "DESCRIPTION": "description",
+}
+
+MEMBER_COLUMNS = {
+    "NAME": "name",
+    "APPLICATION_ID": "application_id",
+    "RUNTIME_ID": "runtime_id",
+}
+
+
+@click.group()
+def group() -> None:
+    """Groups: every Runtime in one sees every Application in it."""
+
+
+_GROUP = click.argument("group")
+_applications_option = click.option(
+    "--application", "applications", multiple=True, help="Id or name of an Application; may be given again."
+)
+_runtimes_option = click.option(
+    "--runtime", "runtimes", multiple=True, help="Id or name of a Runtime; may be given again."
+)
+
+
+@group.command()
+@click.argument("name")
+@_applications_option
+@_runtimes_option
+@description_option
+@request_id_option
+@connected
+async def create(
+    plane: Connection,
+    name: str,
+    applications: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    description: str | None,
+    request_id: str | None,
+) -> None:
+    """Create a group, with its first members where they are named. NAME is a DNS label."""
+    from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
+
+    request = CreateGroupRequest(
+        group=Group(name=name, description=description or ""),
+        application_ids=await references.every(plane, references.application_id, applications),
+        runtime_ids=await references.every(plane, references.runtime_id, runtimes),
+        request_id=new_request_id(request_id),
+    )
+    response = await plane.director.call(plane.director.stub.CreateGroup, request)
+    plane.output.one(response.group)
+
+
+@group.command()
+@_GROUP
+@connected
+async def get(plane: Connection, group: str) -> None:
+    """Show one group, named by id or name."""
+    from moorage.director.v1.group_pb2 import GetGroupRequest
+
+    request = GetGroupRequest(group_id=await references.group_id(plane, group))
+    response = await plane.director.call(plane.director.stub.GetGroup, request)
+    plane.output.one(response.group)
+
+
+@group.command("list")
+@click.option("--application", help="Only the groups that this Application is in.")
+@click.option("--runtime", help="Only the groups that this Runtime is in.")
+@connected
+async def list_(plane: Connection, application: str | None, runtime: str | None) -> None:
+    """Show every group, or those of an Application or a Runtime."""
+    from moorage.director.v1.group_pb2 import ListGroupsRequest
+
+    request = ListGroupsRequest(
+        application_id=await references.application_id(plane, application) if application else "",
+        runtime_id=await references.runtime_id(plane, runtime) if runtime else "",
+    )
+    pages = plane.director.pages(plane.director.stub.ListGroups, request)
+    plane.output.many([each async for page in pages for each in page.groups], "groups", COLUMNS)
+
+
+@group.command()
+@_GROUP
+@click.option("--name", help="A new name.")
+@description_option
+@etag_option
+@connected
+async def update(plane: Connection, group: str, name: str | None, description: str | None, etag: str | None) -> None:
+    """Change what the options name, and nothing else."""
+    from google.protobuf.field_mask_pb2 import FieldMask
+    from moorage.director.v1.group_pb2 import Group, UpdateGroupRequest
+
+    mask = FieldMask(paths=changed(name=name, description=description))
+    group_id = await references.group_id(plane, group)
+    new = Group(group_id=group_id, name=name or "", description=description or "", etag=etag or "")
+    request = UpdateGroupRequest(group=new, update_mask=mask)
+    response = await plane.director.call(plane.director.stub.UpdateGroup, request)
+    plane.output.one(response.group)
+
+
+@group.command()
+@_GROUP
+@etag_option
+@connected
+async def delete(plane: Connection, group: str, etag: str | None) -> None:
+    """Remove a group. Its members stay; what they saw through it ends."""
+    from moorage.director.v1.group_pb2 import DeleteGroupRequest
+
+    request = DeleteGroupRequest(group_id=await references.group_id(plane, group), etag=etag or "")
+    await plane.director.call(plane.director.stub.DeleteGroup, request)
+    tell(f"group {group} is deleted")
+
+
+@group.command()
+@_GROUP
+@_applications_option
+@_runtimes_option
+@etag_option
+@connected
+async def add(
+    plane: Connection, group: str, applications: tuple[str, ...], runtimes: tuple[str, ...], etag: str | None
+) -> None:
+    """Add members, all in one step. Who is a member already stays one."""
+    from moorage.director.v1.group_pb2 import AddGroupMembersRequest
+
+    request = AddGroupMembersRequest(
+        group_id=await references.group_id(plane, group),
+        application_ids=await references.every(plane, references.application_id, applications),
+        runtime_ids=await references.every(plane, references.runtime_id, runtimes),
+        etag=etag or "",
+    )
+    response = await plane.director.call(plane.director.stub.AddGroupMembers, request)
+    plane.output.one(response.group)
+
+
+@group.command()
+@_GROUP
+@_applications_option
+@_runtimes_option
+@etag_option
+@connected
+async def remove(
+    plane: Connection, group: str, applications: tuple[str, ...], runtimes: tuple[str, ...], etag: str | None
+) -> None:
+    """Remove members, all in one step. Who is no member is passed over."""
+    from moorage.director.v1.group_pb2 import RemoveGroupMembersRequest
+
+    request = RemoveGroupMembersRequest(
+        group_id=await references.group_id(plane, group),
+        application_ids=await references.every(plane, references.application_id, applications),
+        runtime_ids=await references.every(plane, references.runtime_id, runtimes),
+        etag=etag or "",
+    )
+    response = await plane.director.call(plane.director.stub.RemoveGroupMembers, request)
+    plane.output.one(response.group)
+
+
+@group.command()
+@_GROUP
+@connected
+async def members(plane: Connection, group: str) -> None:
+    """Show the members: Applications first, then Runtimes."""
+    from moorage.director.v1.group_pb2 import ListGroupMembersRequest
+
+    request = ListGroupMembersRequest(group_id=await references.group_id(plane, group))
+    pages = plane.director.pages(plane.director.stub.ListGroupMembers, request)
+    plane.output.many([each async for page in pages for each in page.members], "members", MEMBER_COLUMNS)
