@@ -1,0 +1,262 @@
+"""Applying: all or nothing, the latest only, and every revision's fate told."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from moorage.director.v1.configuration_pb2 import (
+    REPORT_STATE_APPLIED,
+    REPORT_STATE_APPLYING,
+    REPORT_STATE_FAILED,
+    ResourceFailure,
+)
+
+from agent.applier import Applier
+from agent.cache import Cache
+from agent.configuration import Configuration
+from agent.disk import Disk
+from agent.hook import Hook, HookFailed
+from agent.outcome import Outcome
+from tests.unit.agent.builders import application, application_id_of, configuration
+from tests.unit.agent.disks import FailingDisk, shown
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class HookDouble(Hook):
+    """Takes everything but the revisions in `refused`; waits while `free` is cleared."""
+
+    def __init__(self) -> None:
+        super().__init__((), 0, {})
+        self.refused: set[int] = set()
+        self.ran: list[int] = []
+        self.entered = asyncio.Event()
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def run(self, revision: int, folder: Path) -> None:
+        self.ran.append(revision)
+        self.entered.set()
+        await self.free.wait()
+        if revision in self.refused:
+            raise HookFailed("the hook ended with status 3: no such listener")
+
+
+@dataclass
+class Scene:
+    """An applier at work on a folder."""
+
+    folder: Path
+    applier: Applier
+    hook: HookDouble
+    outcomes: "asyncio.Queue[Outcome]" = field(default_factory=asyncio.Queue)
+
+    async def settled(self) -> Outcome:
+        """The next outcome that is not APPLYING."""
+        while (outcome := await self.outcomes.get()).state == REPORT_STATE_APPLYING:
+            pass
+        return outcome
+
+    async def apply(self, new: Configuration) -> Outcome:
+        self.applier.offer(new)
+        return await self.settled()
+
+
+@asynccontextmanager
+async def scene(folder: Path, disk: Disk | None = None) -> AsyncIterator[Scene]:
+    cache, hook, outcomes = Cache(folder, disk or Disk()), HookDouble(), asyncio.Queue[Outcome]()
+    applier = Applier(cache, cache.open(), hook, lambda: AT, outcomes.put_nowait)
+    task = asyncio.create_task(applier.run())
+    try:
+        yield Scene(folder, applier, hook, outcomes)
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+@pytest.mark.check("streaming-1")
+async def test_a_configuration_is_reported_as_applying_and_then_as_applied_with_its_hash(tmp_path: Path) -> None:
+    new = configuration(3, application(1))
+    async with scene(tmp_path) as at:
+        at.applier.offer(new)
+        assert await at.outcomes.get() == Outcome(REPORT_STATE_APPLYING, 3, "")
+        assert await at.outcomes.get() == Outcome(REPORT_STATE_APPLIED, 3, new.content_sha256)
+    assert shown(tmp_path) == new
+
+
+async def test_the_hook_finds_the_new_configuration_in_place(tmp_path: Path) -> None:
+    new = configuration(3, application(1))
+    async with scene(tmp_path) as at:
+        at.hook.free.clear()
+        at.applier.offer(new)
+        await at.hook.entered.wait()
+        assert shown(tmp_path) == new
+
+
+@pytest.mark.check("streaming-4")
+async def test_of_several_configurations_that_wait_only_the_latest_is_applied(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.hook.free.clear()
+        at.applier.offer(configuration(1, application(1)))
+        await at.hook.entered.wait()
+        for revision in range(2, 101):
+            at.applier.offer(configuration(revision, application(1, version=revision)))
+        at.hook.free.set()
+        assert (await at.settled()).revision == 1
+        assert (await at.settled()).revision == 100
+        assert at.hook.ran == [1, 100]
+
+
+@pytest.mark.check("streaming-11")
+async def test_a_configuration_that_the_hook_refuses_is_reported_and_the_last_good_one_stays(tmp_path: Path) -> None:
+    good = configuration(1, application(1))
+    async with scene(tmp_path) as at:
+        at.hook.refused.add(2)
+        await at.apply(good)
+        outcome = await at.apply(configuration(2, application(1, version=2)))
+        failure = ResourceFailure(message="the hook ended with status 3: no such listener")
+        assert outcome == Outcome(REPORT_STATE_FAILED, 2, good.content_sha256, (failure,))
+        assert shown(tmp_path) == good
+
+
+async def test_where_the_first_configuration_is_refused_there_is_none(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.hook.refused.add(1)
+        outcome = await at.apply(configuration(1, application(1)))
+        assert (outcome.state, outcome.content_sha256) == (REPORT_STATE_FAILED, "")
+        assert shown(tmp_path) is None
+
+
+@pytest.mark.check("streaming-11")
+async def test_a_revision_that_failed_is_not_tried_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.hook.refused.add(1)
+        failing = configuration(1, application(1))
+        await at.apply(failing)
+        for again in (failing, failing.moved(2), failing.moved(3)):
+            at.applier.offer(again)
+        mended = configuration(4, application(1, version=2))
+        assert await at.apply(mended) == Outcome(REPORT_STATE_APPLIED, 4, mended.content_sha256)
+        assert at.hook.ran == [1, 4]
+
+
+async def test_the_hook_runs_for_the_last_good_content_when_it_comes_back_after_a_failure(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.hook.refused.add(2)
+        await at.apply(configuration(1, application(1)))
+        await at.apply(configuration(2, application(1, version=2)))
+        outcome = await at.apply(configuration(3, application(1)))
+        assert (outcome.state, outcome.revision) == (REPORT_STATE_APPLIED, 3)
+        assert at.hook.ran == [1, 2, 3]
+
+
+async def test_content_that_is_applied_already_is_reported_and_nothing_is_done(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.apply(configuration(1, application(1)))
+        again = configuration(5, application(1))
+        assert await at.apply(again) == Outcome(REPORT_STATE_APPLIED, 5, again.content_sha256)
+        assert at.hook.ran == [1]
+    reopened = Cache(tmp_path, Disk()).open()
+    assert reopened is not None
+    assert reopened.configuration.revision == 5
+
+
+@pytest.mark.check("streaming-10")
+async def test_a_bookmark_is_kept_on_disk_and_not_reported(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        first = configuration(1, application(1))
+        await at.apply(first)
+        at.applier.offer(first.moved(9))
+        outcome = await at.apply(configuration(10, application(1, version=2)))
+        assert outcome.revision == 10
+        assert at.outcomes.empty()
+
+
+async def test_a_bookmark_overtakes_the_content_that_it_belongs_to(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.hook.free.clear()
+        at.applier.offer(configuration(1, application(1)))
+        await at.hook.entered.wait()
+        second = configuration(2, application(1, version=2))
+        at.applier.offer(second)
+        at.applier.offer(second.moved(7))
+        at.hook.free.set()
+        await at.settled()
+        assert await at.settled() == Outcome(REPORT_STATE_APPLIED, 7, second.content_sha256)
+
+
+async def test_a_stop_in_the_middle_of_the_hook_takes_the_configuration_back(tmp_path: Path) -> None:
+    good = configuration(1, application(1))
+    async with scene(tmp_path) as at:
+        await at.apply(good)
+        at.hook.free.clear()
+        at.hook.entered.clear()
+        at.applier.offer(configuration(2, application(1, version=2)))
+        await at.hook.entered.wait()
+    assert shown(tmp_path) == good
+
+
+async def test_an_application_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    class NoRoomForSecond(Disk):
+        def write(self, path: Path, content: bytes) -> None:
+            if path.name.startswith(application_id_of(2)):
+                raise OSError(28, "No space left on device")
+            super().write(path, content)
+
+    async with scene(tmp_path, NoRoomForSecond()) as at:
+        outcome = await at.apply(configuration(1, application(1), application(2)))
+        [failure] = outcome.failures
+        assert failure.application_id == application_id_of(2)
+        assert "No space left on device" in failure.message
+
+
+OLDEST = configuration(1, application(1))
+OLD = configuration(2, application(1), application(2))
+NEW = configuration(3, application(1), application(2, version=2), application(3))
+EVERY_FAILURE = list(itertools.product(range(1, 13), [False, True]))
+
+
+@pytest.mark.check("streaming-5")
+@pytest.mark.parametrize(("at_operation", "after_doing"), EVERY_FAILURE)
+async def test_a_disk_that_fails_once_never_shows_half_a_configuration(
+    tmp_path: Path, at_operation: int, after_doing: bool
+) -> None:
+    disk = FailingDisk(tmp_path, at_operation, after_doing=after_doing)
+    async with scene(tmp_path, disk) as at:
+        await at.apply(OLDEST)
+        await at.apply(OLD)
+        disk.arm()
+        outcome = await at.apply(NEW)
+        assert shown(tmp_path) == (NEW if outcome.state == REPORT_STATE_APPLIED else OLD)
+        disk.disarm()
+        later = configuration(4, application(3, version=3))
+        assert (await at.apply(later)).state == REPORT_STATE_APPLIED
+        assert shown(tmp_path) == later
+    assert disk.seen_since_armed <= {OLD.content_sha256, NEW.content_sha256}
+
+
+@pytest.mark.check("streaming-5")
+@pytest.mark.parametrize(("at_operation", "after_doing"), EVERY_FAILURE)
+async def test_a_crash_at_any_moment_leaves_the_old_configuration_or_the_new_one(
+    tmp_path: Path, at_operation: int, after_doing: bool
+) -> None:
+    disk = FailingDisk(tmp_path, at_operation, after_doing=after_doing, for_good=True)
+    async with scene(tmp_path, disk) as at:
+        await at.apply(OLDEST)
+        await at.apply(OLD)
+        disk.arm()
+        await at.apply(NEW)
+    assert disk.seen_since_armed <= {OLD.content_sha256, NEW.content_sha256}
+    async with scene(tmp_path) as at:
+        restarted = at.applier.applied
+        assert restarted is not None
+        assert restarted.configuration in (OLD, NEW)
+        assert shown(tmp_path) == restarted.configuration
+        later = configuration(4, application(3, version=3))
+        assert (await at.apply(later)).state == REPORT_STATE_APPLIED
+        assert shown(tmp_path) == later

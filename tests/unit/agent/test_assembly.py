@@ -1,0 +1,208 @@
+"""Whole configurations out of a stream's messages, or nothing."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moorage.director.v1.configuration_pb2 import (
+    CONFIGURATION_KIND_BOOKMARK,
+    CONFIGURATION_KIND_DELTA,
+    CONFIGURATION_KIND_SNAPSHOT,
+    CONFIGURATION_KIND_UNSPECIFIED,
+    RESET_REASON_COMPACTED,
+    ApplicationConfiguration,
+    ConfigurationKind,
+    WatchConfigurationResponse,
+)
+
+from agent.assembly import Assembly, StreamReason, StreamRefused
+from agent.configuration import Configuration
+from tests.unit.agent.builders import OTHER_PLANE, PLANE, application, application_id_of, configuration
+
+Shape = Mapping[int, int]
+"""A configuration in the model: versions of applications by their numbers."""
+
+
+def whole(shape: Shape, revision: int, plane: str = PLANE) -> Configuration:
+    return configuration(revision, *(application(*each) for each in shape.items()), plane=plane)
+
+
+def messages(
+    kind: ConfigurationKind.ValueType,
+    revision: int,
+    content_sha256: str,
+    applications: Sequence[ApplicationConfiguration] = (),
+    removed: Sequence[str] = (),
+    chunk: int = 1000,
+    plane: str = PLANE,
+) -> list[WatchConfigurationResponse]:
+    """What a Director sends of one revision, `chunk` applications and removals a message."""
+    count = max(1, -(-max(len(applications), len(removed)) // chunk))
+    parts = [
+        WatchConfigurationResponse(
+            plane_id=plane,
+            revision=revision,
+            kind=kind,
+            applications=applications[start * chunk : (start + 1) * chunk],
+            removed_application_ids=removed[start * chunk : (start + 1) * chunk],
+            partial=True,
+        )
+        for start in range(count)
+    ]
+    parts[-1].partial = False
+    parts[-1].content_sha256 = content_sha256
+    return parts
+
+
+def snapshot(shape: Shape, revision: int, chunk: int = 1000, plane: str = PLANE) -> list[WatchConfigurationResponse]:
+    applications = [application(*each) for each in shape.items()]
+    sha256 = whole(shape, revision).content_sha256
+    return messages(CONFIGURATION_KIND_SNAPSHOT, revision, sha256, applications, chunk=chunk, plane=plane)
+
+
+def delta(before: Shape, after: Shape, revision: int, chunk: int = 1000) -> list[WatchConfigurationResponse]:
+    changed = [application(*each) for each in after.items() if before.get(each[0]) != each[1]]
+    removed = [application_id_of(number) for number in before if number not in after]
+    sha256 = whole(after, revision).content_sha256
+    return messages(CONFIGURATION_KIND_DELTA, revision, sha256, changed, removed, chunk)
+
+
+def bookmark(revision: int, content_sha256: str = "", plane: str = PLANE) -> WatchConfigurationResponse:
+    return messages(CONFIGURATION_KIND_BOOKMARK, revision, content_sha256, plane=plane)[0]
+
+
+def take_all(assembly: Assembly, parts: Sequence[WatchConfigurationResponse]) -> list[Configuration]:
+    return [taken for taken in map(assembly.take, parts) if taken is not None]
+
+
+shapes = st.dictionaries(st.integers(1, 8), st.integers(1, 3), max_size=6)
+
+
+@pytest.mark.check("streaming-21")
+@given(st.lists(st.tuples(shapes, st.sampled_from(["delta", "snapshot"]), st.integers(1, 3)), min_size=1, max_size=6))
+def test_any_history_in_any_chunks_gives_each_configuration_once_and_whole(
+    steps: list[tuple[Shape, str, int]],
+) -> None:
+    assembly, held = Assembly(None), dict[int, int]()
+    for revision, (shape, kind, chunk) in enumerate(steps, start=1):
+        if kind == "snapshot" or revision == 1:
+            parts = snapshot(shape, revision, chunk)
+        else:
+            parts = delta(held, shape, revision, chunk)
+        assert take_all(assembly, parts) == [whole(shape, revision)]
+        held = dict(shape)
+
+
+@given(shapes, shapes, st.data())
+def test_a_revision_cut_off_before_its_end_gives_nothing(before: Shape, after: Shape, data: st.DataObject) -> None:
+    assembly = Assembly(whole(before, 1))
+    parts = delta(before, after, 2, chunk=1)
+    assert take_all(assembly, parts[: data.draw(st.integers(0, len(parts) - 1))]) == []
+
+
+@given(shapes.filter(bool))
+def test_a_change_that_lost_an_application_on_its_way_is_refused(after: Shape) -> None:
+    [lossy] = delta({}, after, 2)
+    del lossy.applications[0]
+    with pytest.raises(StreamRefused) as refused:
+        Assembly(whole({}, 1)).take(lossy)
+    assert refused.value.reason is StreamReason.CONTENT_MISMATCH
+
+
+def test_an_empty_snapshot_is_a_configuration() -> None:
+    assert take_all(Assembly(None), snapshot({}, 3)) == [whole({}, 3)]
+
+
+@pytest.mark.check("streaming-9")
+def test_an_application_that_is_removed_is_gone() -> None:
+    [after] = take_all(Assembly(whole({1: 1, 2: 1}, 4)), delta({1: 1, 2: 1}, {2: 1}, 5))
+    assert list(after.applications) == [application_id_of(2)]
+
+
+@pytest.mark.check("streaming-10")
+def test_a_bookmark_moves_the_revision_and_keeps_the_content() -> None:
+    held = whole({1: 1}, 4)
+    moved = Assembly(held).take(bookmark(9, held.content_sha256))
+    assert moved is not None
+    assert (moved.revision, moved.changed_at, moved.content_sha256) == (9, 4, held.content_sha256)
+
+
+def test_a_bookmark_need_not_repeat_the_hash() -> None:
+    assert Assembly(whole({1: 1}, 4)).take(bookmark(4)) == whole({1: 1}, 4)
+
+
+@pytest.mark.check("streaming-7")
+def test_a_reset_replaces_what_was_held() -> None:
+    [part] = snapshot({2: 1}, 8)
+    part.reset = RESET_REASON_COMPACTED
+    assert Assembly(whole({1: 1}, 4)).take(part) == whole({2: 1}, 8)
+
+
+@pytest.mark.check("streaming-8")
+def test_a_snapshot_of_another_plane_may_be_of_a_lower_revision() -> None:
+    assert take_all(Assembly(whole({1: 1}, 40)), snapshot({2: 1}, 3, plane=OTHER_PLANE)) == [
+        whole({2: 1}, 3, OTHER_PLANE)
+    ]
+
+
+HELD: Shape = {1: 1}
+
+
+def _torn() -> list[WatchConfigurationResponse]:
+    return [snapshot({1: 1, 2: 1}, 5, chunk=1)[0], *snapshot({1: 1}, 6)]
+
+
+def _bookmark_in_the_middle() -> list[WatchConfigurationResponse]:
+    return [delta(HELD, {1: 2, 2: 1}, 5, chunk=1)[0], bookmark(5)]
+
+
+def _snapshot_that_removes() -> list[WatchConfigurationResponse]:
+    [part] = snapshot({1: 1}, 5)
+    part.removed_application_ids.append(application_id_of(2))
+    return [part]
+
+
+def _path_for_an_id() -> list[WatchConfigurationResponse]:
+    [part] = snapshot({1: 1}, 5)
+    part.applications[0].application_id = "../../identity/tls"
+    return [part]
+
+
+def _without_hash() -> list[WatchConfigurationResponse]:
+    [part] = snapshot({1: 1}, 5)
+    part.content_sha256 = ""
+    return [part]
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        pytest.param(_torn(), StreamReason.TORN, id="another revision in the middle of one"),
+        pytest.param(_bookmark_in_the_middle(), StreamReason.TORN, id="a bookmark in the middle of a change"),
+        pytest.param(_snapshot_that_removes(), StreamReason.MALFORMED, id="a snapshot that removes"),
+        pytest.param(_path_for_an_id(), StreamReason.MALFORMED, id="a path where an id should be"),
+        pytest.param(_without_hash(), StreamReason.CONTENT_MISMATCH, id="no hash"),
+        pytest.param(delta(HELD, {2: 1}, 4), StreamReason.NOT_INCREASING, id="a change to the revision held"),
+        pytest.param([bookmark(3)], StreamReason.NOT_INCREASING, id="a bookmark before the revision held"),
+        pytest.param([bookmark(9, "0" * 64)], StreamReason.CONTENT_MISMATCH, id="a bookmark of other content"),
+        pytest.param([bookmark(9, plane=OTHER_PLANE)], StreamReason.ANOTHER_PLANE, id="a bookmark of another plane"),
+        pytest.param(
+            messages(CONFIGURATION_KIND_UNSPECIFIED, 5, ""), StreamReason.MALFORMED, id="a message of no kind"
+        ),
+    ],
+)
+def test_a_stream_that_breaks_its_contract_is_refused(
+    parts: list[WatchConfigurationResponse], reason: StreamReason
+) -> None:
+    assembly = Assembly(whole(HELD, 4))
+    with pytest.raises(StreamRefused) as refused:
+        take_all(assembly, parts)
+    assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("first", [delta({}, {1: 1}, 1), [bookmark(1)]], ids=["change", "bookmark"])
+def test_a_stream_that_was_not_resumed_begins_with_a_snapshot(first: list[WatchConfigurationResponse]) -> None:
+    with pytest.raises(StreamRefused) as refused:
+        take_all(Assembly(None), first)
+    assert refused.value.reason is StreamReason.NOTHING_TO_CHANGE
