@@ -18,6 +18,8 @@ STOP_DEADLINE = 10.0
 
 Start = Callable[[AsyncExitStack], Awaitable[None]]
 
+_log = telemetry.logger("run")
+
 
 def run(service: str, start: Start, log_level: str = "info") -> int:
     """Run `start(stack)`, say that the service is ready, wait for SIGTERM or SIGINT, unwind the stack; the exit code.
@@ -40,14 +42,18 @@ def run(service: str, start: Start, log_level: str = "info") -> int:
 def notify(state: str) -> None:
     """Tell the supervisor how the process stands (`READY=1`, `STOPPING=1`), where it asked to be told.
 
-    The protocol is systemd's sd_notify: a datagram to the socket that NOTIFY_SOCKET names.
+    The protocol is systemd's sd_notify: a datagram to the socket that NOTIFY_SOCKET names. A supervisor that is gone is
+    no reason to fail, least of all while stopping.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.connect("\0" + address[1:] if address.startswith("@") else address)
-        sender.sendall(state.encode())
+        try:
+            sender.connect("\0" + address[1:] if address.startswith("@") else address)
+            sender.sendall(state.encode())
+        except OSError as error:
+            _log.warning("the supervisor does not hear", state=state, error=str(error))
 
 
 async def _serve(start: Start) -> None:
