@@ -1,0 +1,160 @@
+"""A registry to test: the Director's own units of work, on a real SQLite file, with a clock that ticks at each change."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from moorage.director.v1.api_pb2 import Api, CreateApiRequest
+from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
+from moorage.director.v1.event_api_pb2 import CreateEventApiRequest, EventApi
+from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
+from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime, RuntimeState
+from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
+from sqlalchemy import insert, select, update
+
+from director import apis, applications, event_apis, groups, runtimes
+from director.changes import Change, Mutation, read_plane, read_since
+from director.mutate import Occasion, mutate
+from director.specifications.inspected import InspectedSpecification
+from director.store import Transaction, tables
+from director.store.changes import create_plane
+from mesh.database import Database, RolledBack
+from mesh.migration import prepare
+
+ADMIN = "spiffe://plane.test/admin/root"
+BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def openapi(content: str, *problems: str) -> InspectedSpecification:
+    return _inspected(SpecificationFormat.SPECIFICATION_FORMAT_OPENAPI, content, problems)
+
+
+def asyncapi(content: str, *problems: str) -> InspectedSpecification:
+    return _inspected(SpecificationFormat.SPECIFICATION_FORMAT_ASYNCAPI, content, problems)
+
+
+def _inspected(
+    format: SpecificationFormat.ValueType, content: str, problems: Sequence[str]
+) -> InspectedSpecification:
+    return InspectedSpecification.of(Specification(format=format, content=content), problems)
+
+
+def sent(document: InspectedSpecification) -> Specification:
+    """The document as a client sends it."""
+    return Specification(format=document.format, content=document.content)
+
+
+class Plane:
+    """The registry, with short ways to put something into it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database.open(f"sqlite:///{folder}/director.sqlite")
+        prepare(self.database.engine, tables.metadata, "director")
+        with self.database.engine.begin() as tx:
+            create_plane(tx, new_id())
+        self._ticks = (BEGIN + timedelta(seconds=n) for n in count())
+        self._names = (f"n{n:06d}" for n in count())
+
+    def close(self) -> None:
+        self.database.close()
+
+    def change(
+        self, unit: Callable[[Transaction, Mutation, Request], Response], request: Request, actor: str = ADMIN
+    ) -> Response:
+        occasion = Occasion(next(self._ticks), actor, "call", new_id)
+        try:
+            with self.database.engine.begin() as tx:
+                return mutate(tx, occasion, unit, request)
+        except RolledBack as rolled_back:
+            result: Response = rolled_back.result
+            return result
+
+    def read(self, unit: Callable[[Transaction, Request], Response], request: Request) -> Response:
+        with self.database.engine.begin() as tx:
+            return unit(tx, request)
+
+    @property
+    def revision(self) -> int:
+        with self.database.engine.begin() as tx:
+            return read_plane(tx).revision
+
+    def changes_since(self, revision: int) -> list[Change]:
+        with self.database.engine.begin() as tx:
+            return read_since(tx, revision)
+
+    def rows(self, table: Any) -> list[dict[str, Any]]:
+        with self.database.engine.begin() as tx:
+            return [dict(row) for row in tx.execute(select(table)).mappings()]
+
+    def application(self, name: str = "", description: str = "") -> Application:
+        request = CreateApplicationRequest(
+            application=Application(name=name or next(self._names), description=description)
+        )
+        return self.change(applications.create_application, request).application
+
+    def api(
+        self, application_id: str, name: str = "", document: InspectedSpecification | None = None, **fields: str
+    ) -> Api:
+        target_url = fields.pop("target_url", "https://api.test")
+        api = Api(application_id=application_id, name=name or next(self._names), target_url=target_url, **fields)
+        if document is not None:
+            api.specification.CopyFrom(sent(document))
+        return self.change(partial(apis.create_api, document=document), CreateApiRequest(api=api)).api
+
+    def event_api(
+        self, application_id: str, name: str = "", document: InspectedSpecification | None = None, **fields: str
+    ) -> EventApi:
+        event_api = EventApi(application_id=application_id, name=name or next(self._names), **fields)
+        if document is not None:
+            event_api.specification.CopyFrom(sent(document))
+        request = CreateEventApiRequest(event_api=event_api)
+        return self.change(partial(event_apis.create_event_api, document=document), request).event_api
+
+    def group(self, name: str = "", application_ids: Sequence[str] = (), runtime_ids: Sequence[str] = ()) -> Group:
+        request = CreateGroupRequest(
+            group=Group(name=name or next(self._names)), application_ids=application_ids, runtime_ids=runtime_ids
+        )
+        return self.change(groups.create_group, request).group
+
+    def runtime(self, name: str = "", event_url: str = "", group_ids: Sequence[str] = ()) -> Runtime:
+        runtime = Runtime(name=name or next(self._names), event_url=event_url)
+        request = CreateRuntimeRequest(runtime=runtime, group_ids=group_ids)
+        return self.change(runtimes.create_runtime, request).runtime
+
+    def make_ready(self, runtime_id: str) -> None:
+        ready = update(tables.runtimes).values(state=RuntimeState.RUNTIME_STATE_READY)
+        with self.database.engine.begin() as tx:
+            tx.execute(ready.where(tables.runtimes.c.runtime_id == runtime_id))
+
+    def add_webhook(self, application_id: str) -> None:
+        row = {"application_id": application_id, "url": "https://app.test", "sealed_secret": b"", "update_time": 0}
+        with self.database.engine.begin() as tx:
+            tx.execute(insert(tables.webhooks).values(**row))
+
+    def served(self, runtime_id: str, at: int | None = None) -> set[str]:
+        """The applications that a runtime sees, now or at an earlier revision, by the rule of the tables."""
+        revision = self.revision if at is None else at
+
+        def held(table: Any) -> Iterator[dict[str, Any]]:
+            for row in self.rows(table):
+                if row["added_revision"] <= revision and (row["removed_revision"] or revision + 1) > revision:
+                    yield row
+
+        mine = {row["group_id"] for row in held(tables.group_runtimes) if row["runtime_id"] == runtime_id}
+        return {row["application_id"] for row in held(tables.group_applications) if row["group_id"] in mine}
+
+    def problems_stored(self) -> list[list[str]]:
+        return [json.loads(row["problems"]) for row in self.rows(tables.specifications)]

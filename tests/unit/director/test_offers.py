@@ -1,0 +1,224 @@
+"""APIs and Event APIs: the rules that both have, each test for either."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from moorage.director.v1 import api_pb2, event_api_pb2
+from moorage.director.v1.specification_pb2 import SpecificationState
+
+from director import apis, event_apis
+from director.changes import Action, Kind
+from director.specifications.inspected import InspectedSpecification
+from director.store import tables
+from tests.unit.director.plane import Plane, asyncapi, new_id, openapi, sent
+from tests.unit.director.refused import refused
+
+
+@dataclass(frozen=True)
+class Offers:
+    """One kind of offer, spoken to in one way."""
+
+    plane: Plane
+    field: str
+    kind: Kind
+    messages: Any
+    units: Any
+    noun: str
+    document: Callable[..., InspectedSpecification]
+
+    def id(self, offer: Any) -> str:
+        id: str = getattr(offer, f"{self.field}_id")
+        return id
+
+    def create(self, application_id: str, name: str = "", document: InspectedSpecification | None = None) -> Any:
+        return getattr(self.plane, self.field)(application_id, name, document)
+
+    def get(self, application_id: str, id: str) -> Any:
+        request = self._message("Get", "Request")(**{"application_id": application_id, f"{self.field}_id": id})
+        return getattr(self.plane.read(getattr(self.units, f"get_{self.field}"), request), self.field)
+
+    def update(self, offer: Any, document: InspectedSpecification | None = None, mask: tuple[str, ...] = ()) -> Any:
+        request = self._message("Update", "Request")(**{self.field: offer, "update_mask": FieldMask(paths=mask)})
+        unit = partial(getattr(self.units, f"update_{self.field}"), document=document)
+        return getattr(self.plane.change(unit, request), self.field)
+
+    def delete(self, application_id: str, id: str, etag: str = "") -> None:
+        ids = {"application_id": application_id, f"{self.field}_id": id, "etag": etag}
+        self.plane.change(getattr(self.units, f"delete_{self.field}"), self._message("Delete", "Request")(**ids))
+
+    def list(self, application_id: str = "") -> list[Any]:
+        request = self._message("List", "sRequest")(application_id=application_id)
+        response = self.plane.read(getattr(self.units, f"list_{self.field}s"), request)
+        return list(getattr(response, f"{self.field}s"))
+
+    def message(self, **fields: Any) -> Any:
+        return getattr(self.messages, self.noun)(**fields)
+
+    def _message(self, verb: str, suffix: str) -> Any:
+        return getattr(self.messages, f"{verb}{self.noun}{suffix}")
+
+
+@pytest.fixture(params=[Kind.API, Kind.EVENT_API])
+def offers(request: pytest.FixtureRequest, plane: Plane) -> Offers:
+    if request.param is Kind.API:
+        return Offers(plane, "api", Kind.API, api_pb2, apis, "Api", openapi)
+    return Offers(plane, "event_api", Kind.EVENT_API, event_api_pb2, event_apis, "EventApi", asyncapi)
+
+
+def test_get_gives_the_document_and_create_update_and_list_only_tell_about_it(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    document = offers.document("the document", "line 1 is wrong")
+    created = offers.create(application.application_id, "orders", document)
+
+    about = created.specification
+    assert (about.sha256, about.size_bytes, about.content) == (document.sha256, len("the document"), "")
+    assert about.state == SpecificationState.SPECIFICATION_STATE_INVALID
+    assert list(about.problems) == ["line 1 is wrong"]
+    assert offers.list(application.application_id) == [created]
+    read = offers.get(application.application_id, offers.id(created))
+    assert read.specification.content == "the document"
+    read.specification.content = ""
+    assert read == created
+
+
+def test_an_offer_of_an_application_that_is_not_there_is_refused(offers: Offers) -> None:
+    with refused("APPLICATION_NOT_FOUND", f"{offers.field}.application_id"):
+        offers.create(new_id())
+
+
+def test_a_name_is_unique_within_its_application_only(plane: Plane, offers: Offers) -> None:
+    one, other = plane.application(), plane.application()
+    first = offers.create(one.application_id, "orders")
+    offers.create(other.application_id, "orders")
+    with refused("NAME_TAKEN", f"{offers.field}.name") as refusal:
+        offers.create(one.application_id, "orders")
+    assert refusal.metadata == {"id": offers.id(first)}
+
+
+def test_an_offer_is_not_found_under_another_application(plane: Plane, offers: Offers) -> None:
+    one, other = plane.application(), plane.application()
+    offer = offers.create(one.application_id)
+    reason = f"{offers.kind}_NOT_FOUND"
+    with refused(reason):
+        offers.get(other.application_id, offers.id(offer))
+    with refused(reason):
+        offers.delete(other.application_id, offers.id(offer))
+    moved = offers.message(**{"application_id": other.application_id, f"{offers.field}_id": offers.id(offer)})
+    with refused(reason):
+        offers.update(moved)
+
+
+def test_a_change_moves_what_runtimes_know_and_leaves_the_application_as_it_is(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    offer = offers.create(application.application_id)
+    offer.description = "new"
+    changed = offers.update(offer)
+    row = plane.rows(tables.applications)[0]
+    assert changed.revision == plane.revision == row["configuration_revision"]
+    assert row["revision"] == application.revision
+
+
+def test_each_mutation_is_one_change_that_names_the_application(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    before = plane.revision
+    offer = offers.create(application.application_id)
+    offer.description = "new"
+    offers.update(offer)
+    offers.delete(application.application_id, offers.id(offer))
+    told = plane.changes_since(before)
+    assert [change.action for change in told] == [Action.CREATE, Action.UPDATE, Action.DELETE]
+    assert [change.revision for change in told] == [before + 1, before + 2, before + 3]
+    for change in told:
+        assert (change.kind, change.resource_id) == (offers.kind, offers.id(offer))
+        assert change.application_id == application.application_id
+
+
+def test_the_same_document_again_is_no_change(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    document = offers.document("same")
+    offer = offers.create(application.application_id, "", document)
+    offer.specification.CopyFrom(sent(document))
+    updated = offers.update(offer, document)
+    assert (updated.revision, updated.specification.sha256) == (offer.revision, document.sha256)
+    assert plane.revision == offer.revision
+
+
+def test_a_document_is_stored_once_and_goes_with_the_last_offer_that_has_it(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    document = offers.document("shared")
+    first = offers.create(application.application_id, "one", document)
+    second = offers.create(application.application_id, "two", document)
+    assert len(plane.rows(tables.specifications)) == 1
+    offers.delete(application.application_id, offers.id(first))
+    assert len(plane.rows(tables.specifications)) == 1
+    replacement = offers.document("other")
+    second.specification.CopyFrom(sent(replacement))
+    offers.update(second, replacement)
+    assert [row["content"] for row in plane.rows(tables.specifications)] == ["other"]
+    offers.delete(application.application_id, offers.id(second))
+    assert plane.rows(tables.specifications) == []
+
+
+def test_a_mask_that_names_an_absent_document_removes_it(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    offer = offers.create(application.application_id, "", offers.document("gone"))
+    offer.ClearField("specification")
+    updated = offers.update(offer, mask=("specification",))
+    assert not updated.HasField("specification")
+    assert plane.rows(tables.specifications) == []
+    assert offers.get(application.application_id, offers.id(offer)) == updated
+
+
+def test_an_empty_mask_leaves_an_absent_document_alone(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    document = offers.document("stays")
+    offer = offers.create(application.application_id, "", document)
+    offer.ClearField("specification")
+    offer.description = "new"
+    assert offers.update(offer).specification.sha256 == document.sha256
+
+
+def test_the_list_of_an_application_that_is_not_there_is_not_found(offers: Offers) -> None:
+    with refused("APPLICATION_NOT_FOUND"):
+        offers.list(new_id())
+
+
+def test_the_list_of_all_is_by_application_and_name(plane: Plane, offers: Offers) -> None:
+    one, other = plane.application(), plane.application()
+    for application, name in ((one, "b"), (other, "a"), (one, "a")):
+        offers.create(application.application_id, name)
+    places = [(offer.application_id, offer.name) for offer in offers.list()]
+    assert places == sorted(places)
+    assert len(places) == 3
+    assert [offer.name for offer in offers.list(one.application_id)] == ["a", "b"]
+
+
+def test_a_stale_etag_is_refused(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    offer = offers.create(application.application_id)
+    offer.description, offer.etag = "new", '"0"'
+    with refused("ETAG_MISMATCH", "etag"):
+        offers.update(offer)
+    with refused("ETAG_MISMATCH", "etag"):
+        offers.delete(application.application_id, offers.id(offer), '"0"')
+
+
+def test_the_same_bytes_may_be_good_in_one_format_and_bad_in_another(plane: Plane) -> None:
+    application = plane.application()
+    api = plane.api(application.application_id, document=openapi("{}", "no version"))
+    event_api = plane.event_api(application.application_id, document=asyncapi("{}"))
+    assert api.specification.state == SpecificationState.SPECIFICATION_STATE_INVALID
+    assert event_api.specification.state == SpecificationState.SPECIFICATION_STATE_VALID
+
+
+def test_the_target_of_an_api_cannot_be_emptied(plane: Plane) -> None:
+    application = plane.application()
+    api = plane.api(application.application_id)
+    api.target_url = ""
+    request = api_pb2.UpdateApiRequest(api=api, update_mask=FieldMask(paths=["target_url"]))
+    with refused("FIELD_INVALID", "api.target_url"):
+        plane.change(partial(apis.update_api, document=None), request)
