@@ -1,4 +1,4 @@
-"""A registry to test: the Director's own units of work, on a real SQLite file, with a clock that ticks at each change."""
+"""The Director's own units of work, to test on a real SQLite file, with a clock that ticks at each change."""
 
 import json
 import uuid
@@ -46,9 +46,7 @@ def asyncapi(content: str, *problems: str) -> InspectedSpecification:
     return _inspected(SpecificationFormat.SPECIFICATION_FORMAT_ASYNCAPI, content, problems)
 
 
-def _inspected(
-    format: SpecificationFormat.ValueType, content: str, problems: Sequence[str]
-) -> InspectedSpecification:
+def _inspected(format: SpecificationFormat.ValueType, content: str, problems: Sequence[str]) -> InspectedSpecification:
     return InspectedSpecification.of(Specification(format=format, content=content), problems)
 
 
@@ -105,19 +103,16 @@ class Plane:
         )
         return self.change(applications.create_application, request).application
 
-    def api(
-        self, application_id: str, name: str = "", document: InspectedSpecification | None = None, **fields: str
-    ) -> Api:
-        target_url = fields.pop("target_url", "https://api.test")
-        api = Api(application_id=application_id, name=name or next(self._names), target_url=target_url, **fields)
+    def api(self, application_id: str, name: str = "", document: InspectedSpecification | None = None) -> Api:
+        api = Api(application_id=application_id, name=name or next(self._names), target_url="https://api.test")
         if document is not None:
             api.specification.CopyFrom(sent(document))
         return self.change(partial(apis.create_api, document=document), CreateApiRequest(api=api)).api
 
     def event_api(
-        self, application_id: str, name: str = "", document: InspectedSpecification | None = None, **fields: str
+        self, application_id: str, name: str = "", document: InspectedSpecification | None = None
     ) -> EventApi:
-        event_api = EventApi(application_id=application_id, name=name or next(self._names), **fields)
+        event_api = EventApi(application_id=application_id, name=name or next(self._names))
         if document is not None:
             event_api.specification.CopyFrom(sent(document))
         request = CreateEventApiRequest(event_api=event_api)

@@ -20,7 +20,9 @@ def test_what_was_created_is_what_is_read(plane: Plane) -> None:
     assert created.name == "orders"
     assert created.description == "Takes orders."
     assert created.create_time == created.update_time
-    assert plane.read(get_application, GetApplicationRequest(application_id=created.application_id)).application == created
+    assert (
+        plane.read(get_application, GetApplicationRequest(application_id=created.application_id)).application == created
+    )
 
 
 def test_the_id_and_times_that_a_client_sends_are_not_taken(plane: Plane) -> None:

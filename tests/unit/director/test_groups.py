@@ -30,9 +30,7 @@ from tests.unit.director.refused import refused
 
 
 def add(plane: Plane, group: Group, application_ids: Sequence[str] = (), runtime_ids: Sequence[str] = ()) -> Group:
-    request = AddGroupMembersRequest(
-        group_id=group.group_id, application_ids=application_ids, runtime_ids=runtime_ids
-    )
+    request = AddGroupMembersRequest(group_id=group.group_id, application_ids=application_ids, runtime_ids=runtime_ids)
     return plane.change(add_group_members, request).group
 
 
@@ -124,16 +122,15 @@ def test_a_stale_etag_is_refused_whatever_is_done_to_the_group(plane: Plane) -> 
     application = plane.application()
     group = plane.group("all")
     add(plane, group, [application.application_id])
-    ids = {"group_id": group.group_id, "etag": group.etag}
-    members = {"application_ids": [application.application_id]}
+    id, etag, members = group.group_id, group.etag, [application.application_id]
     with refused("ETAG_MISMATCH", "etag"):
-        plane.change(add_group_members, AddGroupMembersRequest(**ids, **members))
+        plane.change(add_group_members, AddGroupMembersRequest(group_id=id, etag=etag, application_ids=members))
     with refused("ETAG_MISMATCH", "etag"):
-        plane.change(remove_group_members, RemoveGroupMembersRequest(**ids, **members))
+        plane.change(remove_group_members, RemoveGroupMembersRequest(group_id=id, etag=etag, application_ids=members))
     with refused("ETAG_MISMATCH", "etag"):
-        plane.change(update_group, UpdateGroupRequest(group=Group(**ids, description="new")))
+        plane.change(update_group, UpdateGroupRequest(group=Group(group_id=id, etag=etag, description="new")))
     with refused("ETAG_MISMATCH", "etag"):
-        plane.change(delete_group, DeleteGroupRequest(**ids))
+        plane.change(delete_group, DeleteGroupRequest(group_id=id, etag=etag))
 
 
 def test_a_group_that_is_not_there_is_not_found(plane: Plane) -> None:
@@ -159,7 +156,8 @@ def test_deleting_a_group_keeps_its_members_and_tells_of_each_that_left(plane: P
         (Action.REMOVE, Kind.MEMBER, group.group_id),
         (Action.DELETE, Kind.GROUP, group.group_id),
     ]
-    assert plane.group("again", [application.application_id], [runtime.runtime_id])
+    again = plane.group("again", [application.application_id], [runtime.runtime_id])
+    assert len(member_names(plane, again)) == 2
 
 
 def test_the_groups_of_a_member_are_those_it_is_in_now(plane: Plane) -> None:
@@ -170,8 +168,9 @@ def test_the_groups_of_a_member_are_those_it_is_in_now(plane: Plane) -> None:
     remove(plane, left, [application.application_id])
     plane.group("none")
 
-    def names(**whose: str) -> list[str]:
-        return [group.name for group in plane.read(list_groups, ListGroupsRequest(**whose)).groups]
+    def names(application_id: str = "", runtime_id: str = "") -> list[str]:
+        request = ListGroupsRequest(application_id=application_id, runtime_id=runtime_id)
+        return [group.name for group in plane.read(list_groups, request).groups]
 
     assert names(application_id=application.application_id) == [both.name, mine.name]
     assert names(runtime_id=runtime.runtime_id) == [both.name]

@@ -1,0 +1,72 @@
+"""Page tokens: given for one request, good for no other."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moorage.director.v1.application_pb2 import ListApplicationsRequest
+from moorage.director.v1.group_pb2 import ListGroupsRequest
+from moorage.director.v1.runtime_pb2 import ListRuntimesRequest
+
+from mesh.errors import Refusal
+from mesh.paging import DEFAULT_PAGE_SIZE, PageToken, read_page
+
+KEYS = st.lists(st.text(max_size=63), min_size=1, max_size=3).map(tuple)
+
+
+@given(KEYS, st.integers(0, 1000))
+def test_a_token_gives_back_its_key_whatever_the_page_size(key: tuple[str, ...], page_size: int) -> None:
+    token = PageToken.encode(key, ListApplicationsRequest())
+    assert PageToken.decode(token, ListApplicationsRequest(page_size=page_size, page_token=token)) == key
+
+
+def test_no_token_is_the_beginning() -> None:
+    assert PageToken.decode("", ListApplicationsRequest()) is None
+
+
+@given(KEYS, st.integers(0, 10_000), st.integers(1, 255))
+def test_a_token_that_was_tampered_with_is_refused(key: tuple[str, ...], place: int, change: int) -> None:
+    token = PageToken.encode(key, ListApplicationsRequest())
+    place %= len(token)
+    tampered = token[:place] + chr(ord(token[place]) ^ change) + token[place + 1 :]
+    with pytest.raises(Refusal) as caught:
+        PageToken.decode(tampered, ListApplicationsRequest())
+    assert caught.value.name == "PAGE_TOKEN_INVALID"
+
+
+@given(st.text(min_size=1, max_size=512))
+def test_what_is_no_token_is_refused(text: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        PageToken.decode(text, ListApplicationsRequest())
+    assert caught.value.name == "PAGE_TOKEN_INVALID"
+    assert caught.value.violations[0].field == "page_token"
+
+
+def test_a_token_of_another_method_is_refused() -> None:
+    token = PageToken.encode(("a",), ListApplicationsRequest())
+    with pytest.raises(Refusal):
+        PageToken.decode(token, ListRuntimesRequest())
+
+
+def test_a_token_of_the_same_method_with_another_filter_is_refused() -> None:
+    token = PageToken.encode(("a",), ListGroupsRequest(application_id="1"))
+    assert PageToken.decode(token, ListGroupsRequest(application_id="1")) == ("a",)
+    with pytest.raises(Refusal):
+        PageToken.decode(token, ListGroupsRequest(application_id="2"))
+
+
+def test_a_page_size_of_zero_means_the_default() -> None:
+    asked: list[int] = []
+
+    def read(after: tuple[str, ...] | None, limit: int) -> list[str]:
+        asked.append(limit)
+        return ["x"] * limit
+
+    page = read_page(ListApplicationsRequest(), read, lambda row: (row,))
+    assert len(page.rows) == DEFAULT_PAGE_SIZE
+    assert asked == [DEFAULT_PAGE_SIZE + 1]
+
+
+def test_the_last_page_has_no_token_even_when_it_is_full() -> None:
+    page = read_page(ListApplicationsRequest(page_size=2), lambda after, limit: ["a", "b"], lambda row: (row,))
+    assert page.rows == ["a", "b"]
+    assert page.next_page_token == ""
