@@ -51,6 +51,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     database = Database.open(settings.database)
     stack.callback(database.close)
     prepare(database.engine, store.metadata, "connector")
+    await database.write(store.record_authority, authority.sha256, authority.chain_pem)
     identity = Identity(settings.identity)
     director = LiveChannel(settings.director_address, identity)
     stack.push_async_callback(director.close)

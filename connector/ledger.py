@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs.check import serial_hex
 from certs.keys import public_key_sha256
 from certs.spiffe import SpiffeId
 from connector import store
@@ -32,9 +33,11 @@ def issue(
     *,
     token_id: str | None = None,
     replaces: x509.Certificate | None = None,
-    replaces_serial: str | None = None,
 ) -> Issued:
-    """Sign a certificate and write it into the ledger. It may leave once the transaction has committed."""
+    """Sign a certificate and write it into the ledger. It may leave once the transaction has committed.
+
+    The ledger knows the authority: see `store.record_authority`.
+    """
     certificate = authority.issue(public_key, spiffe_id, replaces)
     entry = LedgerEntry(
         serial_number=certificate.serial_hex,
@@ -46,9 +49,8 @@ def issue(
         not_after=certificate.not_after,
         issue_time=now,
         token_id=token_id,
-        replaces_serial=replaces_serial,
+        replaces_serial=serial_hex(replaces) if replaces else None,
     )
-    store.record_authority(tx, authority.sha256, authority.chain_pem)
     store.insert_certificate(tx, entry)
     return Issued(entry, certificate.chain_pem)
 

@@ -76,14 +76,6 @@ def _renew(
         raise Refusal(
             Reason.REASON_CSR_REFUSED, "the key of the CSR has a certificate already: make a new key", field="csr"
         )
-    issued = ledger.issue(
-        tx,
-        authority,
-        public_key,
-        caller.spiffe_id,
-        now,
-        replaces=presented,
-        replaces_serial=caller.serial,
-    )
+    issued = ledger.issue(tx, authority, public_key, caller.spiffe_id, now, replaces=presented)
     store.record(tx, Action.RENEWED, origin, now, spiffe_id=spiffe_id, serial_number=issued.entry.serial_number)
     return issued

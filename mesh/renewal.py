@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import NoReturn
 
 import grpc
-from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
 from moorage.connector.v1.enrolment_pb2 import PlaneAddresses, RenewRequest, RenewResponse
 
 from certs.authority import CLOCK_SKEW
@@ -17,8 +16,7 @@ from certs.keys import key_to_pem, new_key
 from certs.request import make_csr
 from mesh import telemetry
 from mesh.backoff import Backoff
-from mesh.channel import LiveChannel
-from mesh.enrolment import CALL_TIMEOUT, IssuedIdentityRefused, checked, trust_bundle
+from mesh.enrolment import IssuedIdentityRefused, checked, trust_bundle
 from mesh.errors import Problem
 
 LATEST = 2 / 3
@@ -41,8 +39,8 @@ class IdentityExpired(Exception):
 class RenewalLoop:
     """Keeps the identity in a folder alive.
 
-    `renew` asks the Connector over a connection that shows the current certificate: see `over`. `on_renewed` is awaited
-    once the new identity is on disk: it is to open new connections with it.
+    `renew` asks the Connector over a connection that shows the current certificate, within a deadline of its own.
+    `on_renewed` is awaited once the new identity is on disk: it is to open new connections with it.
     """
 
     def __init__(
@@ -109,15 +107,6 @@ class RenewalLoop:
         renewed = await asyncio.to_thread(self._identity.load)
         _log.info("renewed", spiffe_id=str(spiffe_id), serial=renewed.serial, not_after=renewed.not_after.isoformat())
         return renewed, response.addresses
-
-
-def over(connector: LiveChannel) -> Callable[[RenewRequest], Awaitable[RenewResponse]]:
-    """How to ask for a renewal over a channel to the Connector; a call takes `CALL_TIMEOUT` at most."""
-
-    async def renew(request: RenewRequest) -> RenewResponse:
-        return await connector.stub(ConnectorStub).Renew(request, timeout=CALL_TIMEOUT.total_seconds())
-
-    return renew
 
 
 def renewal_time(identity: LoadedIdentity, draw: float) -> datetime:

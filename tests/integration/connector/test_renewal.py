@@ -1,19 +1,21 @@
 """New certificates for old ones, through the real Connector."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from moorage.connector.v1.enrolment_pb2 import GetTrustBundleRequest, PlaneAddresses, RenewRequest
+from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
+from moorage.connector.v1.enrolment_pb2 import GetTrustBundleRequest, PlaneAddresses, RenewRequest, RenewResponse
 from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.identity import Identity, LoadedIdentity
 from certs.keys import load_key, new_key
 from certs.request import make_csr
 from mesh.enrolment import enrol
-from mesh.renewal import IdentityExpired, RenewalLoop, over
+from mesh.renewal import IdentityExpired, RenewalLoop
 from tests.integration.connector.plane import RUNTIME_ID, Plane, problem_of
 
 
@@ -24,7 +26,6 @@ async def test_a_loop_renews_again_and_again_and_every_certificate_works(stopped
     await plane.start()
     identity = await enrolled(plane, tmp_path)
     serials = [identity.load().serial]
-    channel = plane.channel(identity)
     twice = asyncio.Event()
 
     async def on_renewed(renewed: LoadedIdentity, addresses: PlaneAddresses) -> None:
@@ -34,7 +35,7 @@ async def test_a_loop_renews_again_and_again_and_every_certificate_works(stopped
         if len(serials) == 3:
             twice.set()
 
-    renewing = asyncio.create_task(RenewalLoop(identity, over(channel), on_renewed).run())
+    renewing = asyncio.create_task(RenewalLoop(identity, renew(plane, identity), on_renewed).run())
     async with asyncio.timeout(20):
         await twice.wait()
     renewing.cancel()
@@ -55,7 +56,7 @@ async def test_a_loop_reports_when_the_certificate_ended_without_the_connector(
 
     async with asyncio.timeout(20):
         with pytest.raises(IdentityExpired):
-            await RenewalLoop(identity, over(plane.channel(identity)), on_renewed).run()
+            await RenewalLoop(identity, renew(plane, identity), on_renewed).run()
 
 
 async def test_the_key_that_one_has_is_not_certified_again(plane: Plane, tmp_path: Path) -> None:
@@ -94,6 +95,15 @@ async def test_a_service_that_renews_can_still_be_reached_by_its_host_names(plan
     leaf = x509.load_pem_x509_certificates(response.identity.certificate_chain_pem.encode())[0]
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+
+
+def renew(plane: Plane, identity: Identity) -> Callable[[RenewRequest], Awaitable[RenewResponse]]:
+    channel = plane.channel(identity)
+
+    async def ask(request: RenewRequest) -> RenewResponse:
+        return await channel.stub(ConnectorStub).Renew(request, timeout=5)
+
+    return ask
 
 
 async def enrolled(plane: Plane, folder: Path) -> Identity:

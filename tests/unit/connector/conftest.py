@@ -29,9 +29,11 @@ def authority(authorities: Authority, clock: FixedClock) -> IssuingAuthority:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, authority: IssuingAuthority) -> Iterator[Database]:
     opened = Database.open(f"sqlite:///{tmp_path / 'connector.sqlite'}")
     store.metadata.create_all(opened.engine)
+    with opened.engine.begin() as tx:
+        store.record_authority(tx, authority.sha256, authority.chain_pem)
     yield opened
     opened.close()
 
