@@ -97,10 +97,10 @@ class ProcessDriver:
     async def remove(self, runtime_id: str) -> None:
         """Stop the agent and delete its folder. Raises `DriverFailed`."""
         await self.stop(runtime_id)
+        folder = self._folder(runtime_id)
         try:
-            await asyncio.to_thread(shutil.rmtree, self._folder(runtime_id))
-        except FileNotFoundError:
-            return
+            if folder.is_dir():
+                await asyncio.to_thread(shutil.rmtree, folder)
         except OSError as error:
             raise _failed("its folder cannot be deleted", error) from error
 
