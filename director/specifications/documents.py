@@ -34,7 +34,7 @@ def problems_of(format: int, content: str) -> list[str]:
     except Unparsable as error:
         found = [str(error)]
     except RecursionError:
-        found = ["it is nested too deep to be checked"]
+        found = ["it is nested too deep to be checked, or refers to itself"]
     except MemoryError:
         found = ["it takes too much memory to be checked"]
     except Exception as error:  # the parsers' own, for shapes they do not foresee
@@ -54,7 +54,8 @@ def _problems(check: Callable[[dict[str, Any]], Iterator[str]], content: str) ->
 
 
 def _line(text: str) -> str:
-    text = " ".join(text.split())
+    # JSON can spell half a character, which is no text that a message could carry.
+    text = " ".join(text.encode(errors="replace").decode().split())
     return text if len(text) <= MAX_PROBLEM_LENGTH else text[: MAX_PROBLEM_LENGTH - 3] + "..."
 
 

@@ -1,0 +1,161 @@
+"""The real inspecting child: it answers, it is confined, and whatever a document does to it, the next one is served."""
+
+import asyncio
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
+
+from director.specifications.inspector import ChildDidNotStart, Inspector
+
+GOOD = 'openapi: 3.1.0\ninfo: {title: t, version: "1"}\npaths: {}\n'
+VALID = SpecificationState.SPECIFICATION_STATE_VALID
+INVALID = SpecificationState.SPECIFICATION_STATE_INVALID
+
+
+def openapi(content: str) -> Specification:
+    return Specification(format=SpecificationFormat.SPECIFICATION_FORMAT_OPENAPI, content=content)
+
+
+def child(folder: Path, answer: str) -> list[str]:
+    """A command that answers null first, as the child does, and then runs `answer` for each `line`."""
+    script = folder / "child.py"
+    body = textwrap.indent(textwrap.dedent(answer), "    ")
+    script.write_text(
+        f"import os, sys\nsys.stdin.readline()\nprint('null', flush=True)\nfor line in sys.stdin:\n{body}"
+    )
+    return [sys.executable, str(script)]
+
+
+@pytest.fixture
+async def inspector() -> AsyncIterator[Inspector]:
+    inspector = Inspector()
+    yield inspector
+    await inspector.close()
+
+
+async def test_documents_good_and_bad_are_told_apart(inspector: Inspector) -> None:
+    good = await inspector.inspect(openapi(GOOD))
+    assert (good.state, good.problems, good.size_bytes) == (VALID, (), len(GOOD))
+    bad = await inspector.inspect(openapi("openapi: 3.1.0\npaths: {}\n"))
+    assert bad.state == INVALID
+    assert bad.problems == ("/: 'info' is a required property",)
+
+
+async def test_problems_of_every_kind_are_told_though_the_child_can_open_no_file(inspector: Inspector) -> None:
+    info = 'info: {title: t, version: "1"}\n'
+    for content in (
+        f"openapi: 3.1.0\n{info}components: {{schemas: {{a: {{type: [1]}}}}}}\n",
+        f"openapi: 3.0.0\n{info}paths: {{/a: {{get: 1}}}}\n",
+        f"openapi: 3.0.0\n{info}paths: {{}}\ncomponents: {{schemas: {{a: {{type: string, default: 1}}}}}}\n",
+        f"swagger: '2.0'\n{info}paths: {{/a: {{get: {{}}}}}}\n",
+        f"openapi: 3.1.0\n{info}paths: {{'/a/{{b}}': {{get: {{}}}}}}\n",
+    ):
+        found = await inspector.inspect(openapi(content))
+        assert found.problems
+        assert not any("could not be checked" in line for line in found.problems), found.problems
+
+
+async def test_many_at_once_are_each_answered(inspector: Inspector) -> None:
+    found = await asyncio.gather(*(inspector.inspect(openapi(GOOD if n % 2 else "a: 1")) for n in range(20)))
+    assert [each.state for each in found] == [VALID if n % 2 else INVALID for n in range(20)]
+
+
+async def test_a_document_that_takes_too_long_is_ended_and_the_next_one_served(tmp_path: Path) -> None:
+    slow_then_quick = """
+        if "slow" in line:
+            sys.stdin.readline()  # for an answer that never comes
+        print("[]", flush=True)
+    """
+    inspector = Inspector(inspection_seconds=0.5, command=child(tmp_path, slow_then_quick))
+    slow = await inspector.inspect(openapi("slow"))
+    assert slow.problems == ("it could not be checked within 0.5 seconds",)
+    assert (await inspector.inspect(openapi("quick"))).state == VALID
+    await inspector.close()
+
+
+async def test_a_document_that_ends_the_child_has_a_problem_and_the_next_one_is_served(tmp_path: Path) -> None:
+    crashing = """
+        if "crash" in line:
+            os.abort()
+        print("[]", flush=True)
+    """
+    inspector = Inspector(command=child(tmp_path, crashing))
+    assert (await inspector.inspect(openapi("crash"))).state == INVALID
+    assert (await inspector.inspect(openapi("quick"))).state == VALID
+    await inspector.close()
+
+
+async def test_a_caller_who_gives_up_leaves_no_answer_behind_for_the_next_one(tmp_path: Path) -> None:
+    waits = """
+        if "slow" in line:
+            open(os.path.join(os.path.dirname(__file__), "asked"), "w").close()
+        print('["slow"]' if "slow" in line else "[]", flush=True)
+    """
+    os.mkfifo(tmp_path / "asked")
+    inspector = Inspector(command=child(tmp_path, waits))
+    asking = asyncio.create_task(inspector.inspect(openapi("slow")))
+    await asyncio.to_thread((tmp_path / "asked").read_bytes)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (await inspector.inspect(openapi("quick"))).problems == ()
+    await inspector.close()
+
+
+async def test_a_child_that_does_not_start_is_no_fault_of_the_document() -> None:
+    inspector = Inspector(command=[sys.executable, "-c", "raise SystemExit(1)"])
+    with pytest.raises(ChildDidNotStart):
+        await inspector.inspect(openapi(GOOD))
+
+
+async def test_the_child_can_open_neither_files_nor_sockets() -> None:
+    confined = """
+        import socket
+        from director.specifications import __main__ as child
+        child._confine()
+        for attempt in (lambda: open("/etc/passwd"), lambda: socket.socket()):
+            try:
+                attempt()
+            except OSError:
+                continue
+            raise SystemExit("it could")
+    """
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", textwrap.dedent(confined))
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
+
+
+async def test_the_child_ends_when_the_director_is_gone(tmp_path: Path) -> None:
+    parent = """
+        import asyncio, os
+        from director.specifications.inspector import Inspector
+        from moorage.director.v1.specification_pb2 import Specification
+        async def main():
+            inspector = Inspector()
+            await inspector.inspect(Specification(format=1, content="a: 1"))
+            print(inspector._child.pid, flush=True)
+            os.kill(os.getpid(), 9)
+        asyncio.run(main())
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(parent), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+        await _ended(int(output))
+
+
+async def _ended(pid: int) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    await ended.wait()
+    loop.remove_reader(descriptor)
+    os.close(descriptor)
