@@ -1,6 +1,7 @@
 """The real inspecting child: it answers, it is confined, and whatever a document does to it, the next one is served."""
 
 import asyncio
+import os
 import sys
 import textwrap
 from collections.abc import AsyncIterator
