@@ -6,7 +6,7 @@ Nothing of gRPC is imported before the first call, so that help and usage errors
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -64,7 +64,7 @@ class Target:
     home: Home
     identity: Path | None
     """None: the administrator's in the home."""
-    addresses: dict[str, str | None]
+    addresses: Mapping[str, str | None]
     """`director`, `connector`, `provisioner` as `HOST:PORT`; None: as the identity's folder or the home say."""
     timeout: float
     """Seconds that a call has, its retries included."""

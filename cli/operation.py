@@ -19,6 +19,8 @@ TITLES = ("NAME", "KIND", "STATE", "STEP", "RUNTIME_ID", "CREATED")
 
 LONGEST_ASK = 1.0
 """Seconds that one WaitOperation lasts, so that steps show while they are under way."""
+PAUSE = 0.05
+"""Seconds between two, since a service that stops answers all at once."""
 
 
 @click.group()
@@ -95,6 +97,7 @@ async def ended(plane: Connection, name: str, within: timedelta) -> "Operation":
         if operation.done:
             _raise_failure(operation)
             return operation
+        await asyncio.sleep(PAUSE)
     raise Stopped(
         Exit.DEADLINE,
         f"{name} goes on after {within.total_seconds():g} s: wait further with `moorage operation wait {name}`",

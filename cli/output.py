@@ -76,7 +76,9 @@ def printable(text: str) -> str:
 
 
 def enum_name(number: int, enum: "EnumDescriptor") -> str:
-    """`READY` for `RUNTIME_STATE_READY`; the number for a value that this version does not know."""
+    """`READY` for `RUNTIME_STATE_READY`, nothing for 0; the number for a value that this version does not know."""
+    if not number:
+        return ""
     value = enum.values_by_number.get(number)
     prefix = "".join(f"_{char}" if char.isupper() else char.upper() for char in enum.name).lstrip("_")
     return value.name.removeprefix(f"{prefix}_") if value else str(number)
@@ -126,5 +128,7 @@ def _scalar(value: Any, field: "FieldDescriptor") -> str:
         return enum_name(value, field.enum_type)
     if field.message_type is not None:
         return str(value.ToJsonString())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = str(value)
     return text if len(text) <= _LONGEST_CELL else f"({len(text):,} characters; -o json shows them)"

@@ -82,19 +82,15 @@ async def _paired(
     from mesh.enrolment import enrol
     from mesh.telemetry import configure_logging
 
-    configure_logging("pair", "warning")
     identity = Identity(folder)
     if not replace:
         _check_is_free(identity)
+    configure_logging("pair", "warning")
     try:
         addresses = MessageToDict(await enrol(token, identity, timeout=timeout), preserving_proto_field_name=True)
         files.replace(folder / ADDRESSES_FILE, f"{json.dumps(addresses, indent=2)}\n".encode(), files.PUBLIC)
     except OSError as error:
-        raise Stopped(
-            Exit.HOME_NOT_WRITABLE,
-            f"the identity cannot be written to {folder} ({error.strerror}): make it writable for this user, or choose "
-            "another --out; the token still works",
-        ) from error
+        raise _not_writable(folder, error) from error
     return identity.load(), addresses
 
 
@@ -108,7 +104,15 @@ def _check_is_free(identity: "Identity") -> None:
             return
         held = "an identity that cannot be read"
     except OSError as error:
-        raise Stopped(Exit.HOME_NOT_WRITABLE, f"{identity.folder} cannot be used: {error.strerror}") from error
+        raise _not_writable(identity.folder, error) from error
     raise Stopped(
         Exit.CONFLICT, f"{identity.folder} holds {held} already: choose another --out, or give --replace to replace it"
+    )
+
+
+def _not_writable(folder: Path, error: OSError) -> Stopped:
+    return Stopped(
+        Exit.HOME_NOT_WRITABLE,
+        f"the identity cannot be written to {folder} ({error.strerror}): make it writable for this user, or choose "
+        "another --out; the token still works",
     )
