@@ -102,8 +102,8 @@ class Peer(Generic[Stub]):
         """Call a method; while the service is UNAVAILABLE try again, with backoff, until the deadline.
 
         A repeated request does no harm: creations carry a request id (AIP-155), and everything else says what should
-        be, or carries the etag that it changes. Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE)
-        where nothing answered.
+        be, or carries the etag that it changes. Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE,
+        DEADLINE) where nothing answered.
         """
         import grpc
 
@@ -118,9 +118,15 @@ class Peer(Generic[Stub]):
             try:
                 return await method(request, timeout=max(deadline - clock(), 0))
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise
                 problem = Problem.of(error)
+                if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED and not problem.reason:
+                    raise Stopped(
+                        Exit.DEADLINE,
+                        f"the {self.service} at {self.address} did not answer within {self.timeout:g} s: try again, or "
+                        "give it longer with --timeout",
+                    ) from error
+                if problem.code is not grpc.StatusCode.UNAVAILABLE:
+                    raise
                 wait = backoff.next(problem.retry_after)
                 if clock() + wait >= deadline:
                     if problem.reason:

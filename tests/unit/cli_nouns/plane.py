@@ -22,7 +22,7 @@ Turn = Sequence[Message | Refusal | None]
 
 
 class ScriptedPlane:
-    """`answers` by method name; `turns` of WatchConfiguration, one for each time that it is opened."""
+    """`answers` by method name, and for any other method never; `turns` of WatchConfiguration, one for each time that it is opened."""
 
     def __init__(self, folder: Path, admin: Identity) -> None:
         self.answers: dict[str, Answer] = {}
@@ -78,6 +78,8 @@ class _Methods(grpc.GenericRpcHandler):
 
         async def answer(request: Message, context: "grpc.aio.ServicerContext[Any, Any]") -> Message:
             self._plane.requests.append((method, request))
+            if method not in self._plane.answers:
+                await asyncio.Event().wait()
             try:
                 return self._plane.answers[method](request)
             except Refusal as refusal:

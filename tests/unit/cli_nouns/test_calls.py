@@ -158,6 +158,14 @@ def test_an_address_where_nobody_listens_is_unavailable(plane: ScriptedPlane, ru
     assert ended.err.splitlines()[-1].startswith("moorage: the Director at plane:1 does not answer (")
 
 
+def test_a_service_that_does_not_answer_ends_the_call_at_its_deadline(run: Run) -> None:
+    ended = run("application", "get", UUID, "--timeout", "100ms")
+    assert ended.code == Exit.DEADLINE
+    assert ended.err == (
+        "moorage: the Director at plane:1 did not answer within 0.1 s: try again, or give it longer with --timeout\n"
+    )
+
+
 @pytest.mark.parametrize("timeout", ["0", "-1s", "soon", "1d", "1e3"])
 def test_a_timeout_that_is_none_is_a_usage_error(run: Run, timeout: str) -> None:
     assert run("application", "list", "--timeout", timeout).code == Exit.USAGE
