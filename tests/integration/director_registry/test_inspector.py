@@ -94,6 +94,7 @@ async def test_a_caller_who_gives_up_leaves_no_answer_behind_for_the_next_one(tm
     waits = """
         if "slow" in line:
             open(os.path.join(os.path.dirname(__file__), "asked"), "w").close()
+            sys.stdin.readline()
         print('["slow"]' if "slow" in line else "[]", flush=True)
     """
     os.mkfifo(tmp_path / "asked")
