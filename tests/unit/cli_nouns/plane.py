@@ -22,7 +22,7 @@ Turn = Sequence[Message | Refusal | None]
 
 
 class ScriptedPlane:
-    """`answers` by method name, and for any other method never; `turns` of WatchConfiguration, one for each time that it is opened."""
+    """`answers` by method name; any other method is never answered. `turns` of WatchConfiguration: one an opening."""
 
     def __init__(self, folder: Path, admin: Identity) -> None:
         self.answers: dict[str, Answer] = {}
