@@ -5,21 +5,29 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cli.demo.party import Party
+from cli.demo.runtime import AgentStatus, read_status
 from cli.plane.home import SERVICES
 from cli.plane.plane_file import Plane, read_plane
+from tests.support.wait import wait_for
 
 MOORAGE = (sys.executable, "-m", "cli")
 
 
-def moorage(*arguments: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
-    """Run a `moorage` command to its end."""
-    return subprocess.run([*MOORAGE, *arguments], capture_output=True, text=True, timeout=timeout)
+def moorage(
+    *arguments: str, home: Path | None = None, stdin: str = "", timeout: float = 50
+) -> subprocess.CompletedProcess[str]:
+    """Run a `moorage` command to its end, with the plane in `home` as the one that it calls."""
+    environ = {**os.environ, "MOORAGE_HOME": str(home)} if home else None
+    return subprocess.run(
+        [*MOORAGE, *arguments], env=environ, input=stdin, capture_output=True, text=True, timeout=timeout
+    )
 
 
 class Up:
@@ -57,6 +65,23 @@ class Up:
         """What it wrote to standard error so far."""
         return (self.home.parent / f"{self.home.name}.up.log").read_text()
 
+    def moorage(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a `moorage` command, as the administrator of this plane."""
+        return moorage(*arguments, home=self.home, stdin=stdin)
+
+    @asynccontextmanager
+    async def party(self, identity: Path | None = None) -> AsyncIterator[Party]:
+        """Whoever has the identity in that folder, by default the administrator, calling this plane."""
+        party = Party(identity or self.home / "identities" / "admin", self.plane)
+        try:
+            yield party
+        finally:
+            await party.close()
+
+    def agent(self, runtime_id: str) -> "AgentProcess":
+        """The agent of a Runtime that the plane has created."""
+        return AgentProcess(self.home / "provisioner" / "runtimes" / runtime_id)
+
     def stop(self) -> int:
         """Stop it as Ctrl-C does; its exit code."""
         if self.process.poll() is None:
@@ -69,17 +94,53 @@ class Up:
     def kill(self, name: str) -> int:
         """Kill one of its processes, or `up` itself, with SIGKILL; the id that it had."""
         pid = self.plane.pids[name]
-        with watched(pid) as ended:
-            os.kill(pid, signal.SIGKILL)
-            ended()
+        kill(pid)
         return pid
 
     def wait_for_pid(self, name: str, *, other_than: int) -> int:
         """Wait until `plane.json` names another process for a service; its id."""
-        while True:
-            pid = self.plane.pids.get(name, other_than)
-            if pid != other_than:
-                return pid
+
+        def look() -> int | None:
+            pid = self.plane.pids.get(name)
+            return pid if pid != other_than else None
+
+        return wait_for(f"another {name} than process {other_than}", look)
+
+
+class AgentProcess:
+    """The agent that the `process` driver keeps in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def pid(self) -> int:
+        """Its process id, or that of the last one that ran."""
+        return int((self.folder / "agent.stat").read_text().split()[0])
+
+    @property
+    def status(self) -> AgentStatus | None:
+        """What it says of itself; None before it has said anything."""
+        return read_status(self.folder)
+
+    def kill(self) -> int:
+        """Kill it with SIGKILL; the id that it had."""
+        pid = self.pid
+        kill(pid)
+        return pid
+
+    def wait_for_pid(self, *, other_than: int) -> int:
+        """Wait until another process is the agent; its id."""
+        return wait_for(
+            f"another agent than process {other_than}", lambda: self.pid if self.pid != other_than else None
+        )
+
+
+def kill(pid: int) -> None:
+    """Kill a process with SIGKILL, and wait for its end."""
+    with watched(pid) as ended:
+        os.kill(pid, signal.SIGKILL)
+        ended()
 
 
 def processes_of(home: Path) -> list[str]:
