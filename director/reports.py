@@ -1,0 +1,72 @@
+"""Reports: an agent's word on what became of a revision, and what follows from it for the Runtime's state."""
+
+import json
+
+from moorage.director.v1.configuration_pb2 import (
+    ReportConfigurationRequest,
+    ReportConfigurationResponse,
+    ReportState,
+)
+from moorage.director.v1.runtime_pb2 import RuntimeState
+
+from director import resource
+from director.changes import Action, Kind, Mutation
+from director.kinds import RUNTIME
+from director.store import Transaction
+from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
+from director.store.registry import RUNTIMES, Values
+from director.webhooks import outbox
+
+_PENDING = RuntimeState.RUNTIME_STATE_PENDING
+_STATE_AFTER = {
+    ReportState.REPORT_STATE_APPLIED: RuntimeState.RUNTIME_STATE_READY,
+    ReportState.REPORT_STATE_FAILED: RuntimeState.RUNTIME_STATE_FAILED,
+}
+
+
+def report_configuration(
+    tx: Transaction, mutation: Mutation, request: ReportConfigurationRequest
+) -> ReportConfigurationResponse:
+    """Keep the report, unless one about a newer revision came before; raises `Refusal` (RUNTIME_NOT_FOUND).
+
+    A report alone is no change of the registry and takes no revision. One that turns the Runtime's state is: the
+    Applications that it is served by see the state, and hear of it by RUNTIME_READY the first time, by
+    CONFIGURATION_CHANGED after.
+    """
+    row = resource.get(tx, RUNTIME, request.runtime_id)
+    # A plane that was restored from a backup knows of revisions that are not to come again: they supersede nothing.
+    if request.revision > mutation.plane.revision or _superseded(row, request, mutation.plane.revision):
+        return ReportConfigurationResponse(accepted=False)
+    RUNTIMES.update(tx, request.runtime_id, _status(mutation, request))
+    state = _STATE_AFTER.get(request.state)
+    if state is not None and state != row["state"]:
+        _turn(tx, mutation, row, state)
+    return ReportConfigurationResponse(accepted=True)
+
+
+def _superseded(row: Values, request: ReportConfigurationRequest, head: int) -> bool:
+    reported: int | None = row["status_revision"]
+    return reported is not None and request.revision < reported <= head
+
+
+def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.ValueType) -> None:
+    runtime_id = row["runtime_id"]
+    RUNTIMES.update(tx, runtime_id, {"state": state, "update_time": mutation.micros, "revision": mutation.revision})
+    mutation.record(Action.UPDATE, Kind.RUNTIME, runtime_id, runtime_id=runtime_id)
+    application_ids = GROUP_APPLICATIONS.in_groups(tx, GROUP_RUNTIMES.groups_of(tx, runtime_id))
+    if row["state"] == _PENDING and state == RuntimeState.RUNTIME_STATE_READY:
+        outbox.runtime_ready(tx, mutation, application_ids, row)
+    else:
+        outbox.configuration_changed(tx, mutation, application_ids, [runtime_id])
+
+
+def _status(mutation: Mutation, request: ReportConfigurationRequest) -> Values:
+    failures = [{"application_id": each.application_id, "message": each.message} for each in request.failures]
+    return {
+        "status_revision": request.revision,
+        "status_sha256": request.content_sha256,
+        "status_state": request.state,
+        "status_failures": json.dumps(failures),
+        "agent_version": request.agent_version,
+        "report_time": mutation.micros,
+    }
