@@ -1,0 +1,85 @@
+"""Forgetting in time: old changes, first answers and settled notices, so that the database does not grow for ever."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from certs.clock import Clock
+from director.store import Transaction, replies
+from director.store.retention import forget_changes, forget_notices
+from director.times import to_micros
+from mesh import telemetry
+from mesh.database import Database
+from mesh.errors import Refusal
+
+INTERVAL = timedelta(minutes=10)
+"""Time between two rounds, give or take a fifth."""
+
+MOST_REVISIONS = 1000
+"""Revisions that one unit of work forgets: mutations wait for no longer than that takes."""
+
+_log = telemetry.logger("retention")
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long each thing is kept."""
+
+    changes: timedelta
+    """The change log, and with it memberships that have ended."""
+
+    replies: timedelta
+    """First answers to requests with a request id."""
+
+    notices: timedelta
+    """Notices that were delivered or given up."""
+
+
+class Forgetting:
+    """Goes round in the background. `start` it, and `stop` it."""
+
+    def __init__(
+        self, database: Database, retention: Retention, clock: Clock, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._database = database
+        self._retention = retention
+        self._clock = clock
+        self._jitter = jitter
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Go round from now on."""
+        self._task = asyncio.create_task(self._go_round())
+
+    async def stop(self) -> None:
+        """End, with the unit of work at hand."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def forget(self) -> None:
+        """One round; raises `Refusal` (DATABASE_UNAVAILABLE)."""
+        now = self._clock()
+        before = to_micros(now - self._retention.changes)
+        while await self._database.write(forget_changes, before, MOST_REVISIONS):
+            pass
+        await self._database.write(
+            _forget_the_rest, to_micros(now - self._retention.replies), to_micros(now - self._retention.notices)
+        )
+
+    async def _go_round(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL.total_seconds() * (0.8 + 0.4 * self._jitter()))
+            try:
+                await self.forget()
+            except Refusal as refusal:
+                _log.warning("could not forget", error=refusal.message)
+
+
+def _forget_the_rest(tx: Transaction, replies_before: int, notices_before: int) -> None:
+    replies.drop_before(tx, replies_before)
+    forget_notices(tx, notices_before)

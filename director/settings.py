@@ -1,0 +1,39 @@
+"""What the operator sets for the Director: section `[director]` of the TOML file, or `MOORAGE_DIRECTOR_*`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DirectorSettings:
+    """Times are in seconds, addresses are `host:port`."""
+
+    identity: Path
+    """Folder with the Director's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
+
+    database: str
+    """URL of the Director's own database, such as `sqlite:////var/lib/moorage/director.sqlite`."""
+
+    dbos_database: str
+    """URL of the database in which DBOS remembers how far each notice's delivery is, apart from the one above."""
+
+    sealing_key: Path
+    """File with the 32 bytes under which webhook secrets are sealed; it is made where there is none."""
+
+    listen: str = "127.0.0.1:7443"
+    """Where parties with a certificate are served (mTLS)."""
+
+    metrics_listen: str = ""
+    """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
+
+    change_retention: float = 7 * 86400.0
+    """How long the change log is kept; a Runtime that was away for longer is sent a snapshot."""
+
+    reply_retention: float = 86400.0
+    """How long a repeated `request_id` is given its first answer."""
+
+    notice_retention: float = 30 * 86400.0
+    """How long notices that were delivered, or given up, are kept and counted."""
+
+    log_level: str = "info"
+    """debug, info, warning or error."""

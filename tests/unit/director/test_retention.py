@@ -1,0 +1,81 @@
+"""What is forgotten, and what is not."""
+
+from datetime import timedelta
+from functools import partial
+
+from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
+from moorage.director.v1.group_pb2 import AddGroupMembersRequest, RemoveGroupMembersRequest
+from sqlalchemy import insert
+
+from director.applications import create_application
+from director.changes import read_plane
+from director.groups import add_group_members, remove_group_members
+from director.retention import Forgetting, Retention
+from director.store import tables
+from director.store.retention import forget_changes
+from director.times import to_micros
+from tests.unit.director.plane import BEGIN, Plane, new_id
+
+KEPT = Retention(changes=timedelta(days=7), replies=timedelta(days=1), notices=timedelta(days=30))
+
+
+async def forget(plane: Plane, after: timedelta) -> None:
+    await Forgetting(plane.database, KEPT, lambda: BEGIN + after).forget()
+
+
+def horizon(plane: Plane) -> int:
+    with plane.database.engine.begin() as tx:
+        return read_plane(tx).horizon
+
+
+async def test_a_change_is_kept_for_its_time_and_then_the_horizon_passes_it(plane: Plane) -> None:
+    for _ in range(3):  # one second apart
+        plane.application()
+    await forget(plane, timedelta(days=7))
+    assert (horizon(plane), len(plane.changes_since(0))) == (0, 3)
+    await forget(plane, timedelta(days=7, seconds=2))
+    assert (horizon(plane), [change.revision for change in plane.changes_since(0)]) == (2, [3])
+
+
+async def test_a_log_longer_than_one_unit_of_work_is_forgotten_whole(plane: Plane) -> None:
+    for _ in range(5):
+        plane.application()
+    step = partial(forget_changes, before=to_micros(BEGIN + timedelta(days=1)), most=2)
+    with plane.database.engine.begin() as tx:
+        assert [step(tx) for _ in range(4)] == [True, True, True, False]
+    assert horizon(plane) == 5
+    assert plane.revision == 5
+
+
+async def test_ended_memberships_go_with_the_log_and_living_ones_stay(plane: Plane) -> None:
+    stays, left, runtime = plane.application(), plane.application(), plane.runtime()
+    group = plane.group("all", [stays.application_id, left.application_id], [runtime.runtime_id])
+    removal = RemoveGroupMembersRequest(group_id=group.group_id, application_ids=[left.application_id])
+    plane.change(remove_group_members, removal)
+    await forget(plane, timedelta(days=8))
+    assert len(plane.rows(tables.group_applications)) == 1
+    assert plane.served(runtime.runtime_id) == {stays.application_id}
+    addition = AddGroupMembersRequest(group_id=group.group_id, application_ids=[left.application_id])
+    plane.change(add_group_members, addition)
+    assert plane.served(runtime.runtime_id) == {stays.application_id, left.application_id}
+
+
+async def test_a_first_answer_is_given_again_for_its_time(plane: Plane) -> None:
+    request = CreateApplicationRequest(application=Application(name="orders"), request_id=new_id())
+    plane.change(create_application, request)
+    await forget(plane, timedelta(days=1))
+    assert len(plane.rows(tables.replies)) == 1
+    await forget(plane, timedelta(days=1, seconds=1))
+    assert plane.rows(tables.replies) == []
+
+
+async def test_notices_that_wait_are_kept_for_ever_and_settled_ones_for_their_time(plane: Plane) -> None:
+    settled = to_micros(BEGIN)
+    notice = {"application_id": new_id(), "type": "RUNTIME_READY", "body": "{}", "revision": 1, "create_time": settled}
+    with plane.database.engine.begin() as tx:
+        for state, time in (("WAITING", None), ("DELIVERED", settled), ("FAILED", settled)):
+            tx.execute(insert(tables.notices).values(notice_id=new_id(), state=state, settle_time=time, **notice))
+    await forget(plane, timedelta(days=30))
+    assert len(plane.rows(tables.notices)) == 3
+    await forget(plane, timedelta(days=31))
+    assert [row["state"] for row in plane.rows(tables.notices)] == ["WAITING"]
