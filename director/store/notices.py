@@ -117,11 +117,6 @@ def attempt_failed(
     )
 
 
-def prune(tx: Connection, before: int) -> None:
-    """Delete notices that were delivered before that time."""
-    tx.execute(delete(notices).where(notices.c.state == DELIVERED, notices.c.settle_time < before))
-
-
 def _settle(tx: Connection, notice_id: str, state: str, micros: int) -> None:
     values = {"state": state, "attempts": notices.c.attempts + 1, "settle_time": micros}
     tx.execute(update(notices).where(_is_waiting(notice_id)).values(values))

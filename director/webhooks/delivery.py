@@ -29,7 +29,6 @@ _BATCH = 200
 """Notices that are handed over with one look into the outbox."""
 
 _SWEEP_INTERVAL = timedelta(seconds=30)
-_PRUNE_AFTER = timedelta(days=7)
 _log = telemetry.logger("webhook")
 
 Outcome = Literal["settled", "again"]
@@ -98,7 +97,6 @@ class Delivery:
                     await self._work.wait()
             except TimeoutError:
                 handed = set()
-                await self._database.write(notices.prune, to_micros(self._clock() - _PRUNE_AFTER))
 
     async def _hand_over(self, durable: Durable, handed: set[str]) -> set[str]:
         """Start a workflow for what waits and was not handed over; returns what now waits and was."""
