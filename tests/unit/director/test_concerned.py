@@ -119,6 +119,7 @@ def test_a_group_that_ends_tells_its_applications_of_all_its_runtimes(party: Par
 
 def test_a_runtime_that_is_deleted_is_told_to_each_application_of_its_groups_once(party: Party) -> None:
     party.group("abr")
+    party.told()
     party.group("bcrs")
     party.told()
     party.plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=party.ids["r"]))
