@@ -27,13 +27,9 @@ def lock_plane(tx: Connection) -> PlaneRow:
 
 
 def create_plane(tx: Connection, plane_id: str) -> None:
-    """Begin a plane at revision 0."""
-    tx.execute(insert(plane).values(id=1, plane_id=plane_id, revision=0, horizon=0))
-
-
-def plane_exists(tx: Connection) -> bool:
-    """Whether the database has been given its plane id."""
-    return tx.execute(select(plane.c.id)).first() is not None
+    """Begin a plane at revision 0, unless the database holds one already."""
+    if tx.execute(_PLANE).first() is None:
+        tx.execute(insert(plane).values(id=1, plane_id=plane_id, revision=0, horizon=0))
 
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:

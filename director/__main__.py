@@ -1,0 +1,119 @@
+"""The Director's process: `python -m director --config FILE`, which is `moorage director run --config FILE`."""
+
+import argparse
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from moorage.director.v1 import director_pb2
+from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
+
+from certs.clock import system_clock
+from certs.identity import Identity
+from director.retention import Forgetting, Retention
+from director.service import DirectorService
+from director.settings import DirectorSettings
+from director.specifications.inspector import Inspector
+from director.store.changes import create_plane
+from director.store.tables import metadata
+from director.stream.hub import Hub
+from director.webhooks.delivery import Delivery, Patience
+from director.webhooks.post import HttpPost
+from mesh import telemetry
+from mesh.database import Database
+from mesh.durable import Durable
+from mesh.exits import Exit, Stopped
+from mesh.health import Readiness
+from mesh.migration import prepare
+from mesh.run import run
+from mesh.sealing import Seal, SealingRefused
+from mesh.server import MeshServer, Service
+from mesh.settings import load_settings
+
+DIRECTOR = director_pb2.DESCRIPTOR.services_by_name["Director"]
+
+DURABLE_STOP = 3.0
+"""Seconds that DBOS has to let go of its database when the process stops."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Run the Director.")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with a section [director]")
+    return run("director", partial(_start, parser.parse_args(argv).config))
+
+
+async def _start(config: Path | None, stack: AsyncExitStack) -> None:
+    settings = load_settings(DirectorSettings, "director", config, os.environ)
+    telemetry.configure_logging("director", settings.log_level)
+    identity = Identity(settings.identity)
+    seal = _seal(settings.sealing_key)
+    database = Database.open(settings.database)
+    stack.callback(database.close)
+    prepare(database.engine, metadata, "director")
+    await database.write(create_plane, _new_id())
+
+    inspector = Inspector()
+    stack.push_async_callback(inspector.close)
+    hub = Hub(database)
+    await hub.start()
+    stack.push_async_callback(hub.stop)
+    trust_domain = identity.load().spiffe_id.trust_domain
+    servicer = DirectorService(database, hub, inspector, seal, trust_domain, system_clock, _new_id)
+    server = MeshServer(
+        settings.listen,
+        identity,
+        [Service(DIRECTOR, partial(add_DirectorServicer_to_server, servicer))],
+        readiness=Readiness(DIRECTOR.full_name, {"database": database.check}),
+    )
+    await server.start()
+    stack.push_async_callback(server.stop)
+
+    await _start_background(settings, database, seal, stack)
+    if settings.metrics_listen:
+        telemetry.serve_metrics(settings.metrics_listen)
+
+
+async def _start_background(settings: DirectorSettings, database: Database, seal: Seal, stack: AsyncExitStack) -> None:
+    """Begin what nobody waits for: the delivery of notices, and forgetting. The import of DBOS alone takes a second."""
+    post = HttpPost()
+    stack.push_async_callback(post.close)
+    delivery = Delivery(database, seal, post, system_clock, Patience())
+    durable = Durable(name="director", url=settings.dbos_database, workflows=delivery.workflows)
+    stack.push_async_callback(durable.stop, DURABLE_STOP)
+    delivering = asyncio.create_task(delivery.run(durable))
+    stack.push_async_callback(_cancel, delivering)
+    retention = Retention(
+        changes=timedelta(seconds=settings.change_retention),
+        replies=timedelta(seconds=settings.reply_retention),
+        notices=timedelta(seconds=settings.notice_retention),
+    )
+    forgetting = Forgetting(database, retention, system_clock)
+    await forgetting.start()
+    stack.push_async_callback(forgetting.stop)
+
+
+def _seal(path: Path) -> Seal:
+    try:
+        return Seal.open(path)
+    except SealingRefused as error:
+        raise Stopped(Exit.SERVICE_FAILED, str(error)) from error
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
