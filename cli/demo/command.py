@@ -67,6 +67,7 @@ async def _tell(home: Home, runtime_lifetime: float, outcomes: list[Outcome], *,
     # What the parties need is slow to load, and not needed to say what is wrong with the command line.
     from cli.demo.stage import Stage
     from cli.demo.steps import STEPS, Step, why
+    from mesh import telemetry
 
     async def take(step: Step, shown: Display) -> str | None:
         shown.begin(step.title)
@@ -81,6 +82,7 @@ async def _tell(home: Home, runtime_lifetime: float, outcomes: list[Outcome], *,
         shown.end(outcome, ok=failure is None)
         return failure and f"step {step.name} failed: {failure}"
 
+    telemetry.configure_logging("demo", "error")  # the list of steps tells it better
     stage = Stage(home, os.environ, runtime_lifetime)
     task = asyncio.current_task()
     if task is not None:
