@@ -37,7 +37,7 @@ class Hook:
         if not self._command:
             return
         with tempfile.TemporaryFile() as stderr:  # not a pipe: what the command leaves running could hold it open
-            process = await self._start(revision, folder, stderr)
+            process = await self._started(revision, folder, stderr)
             try:
                 async with asyncio.timeout(self._timeout):
                     status = await process.wait()
@@ -48,6 +48,16 @@ class Hook:
                     await _kill(process)
             if status:
                 raise HookFailed(_reason(f"the hook {_ending(status)}", stderr))
+
+    async def _started(self, revision: int, folder: Path, stderr: IO[bytes]) -> asyncio.subprocess.Process:
+        # Whoever is cancelled here would know nothing of a process that is just being made.
+        starting = asyncio.create_task(self._start(revision, folder, stderr))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(HookFailed):
+                await _kill(await starting)
+            raise
 
     async def _start(self, revision: int, folder: Path, stderr: IO[bytes]) -> asyncio.subprocess.Process:
         environ = {**self._environ, "MOORAGE_REVISION": str(revision), "MOORAGE_CONFIGURATION": str(folder)}
