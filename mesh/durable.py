@@ -143,18 +143,20 @@ class _Engine:
         self._home = asyncio.get_running_loop()
         self._away: asyncio.AbstractEventLoop | None = None
         self._stopping: Future[None] = Future()
+        self._thread = threading.Thread(target=self._live, name=f"durable-{name}", daemon=True)
         self._up: Future[None] = Future()
         self._down: Future[None] = Future()
         self._bodies: set[asyncio.Task[Any]] = set()
 
     async def launch(self) -> None:
-        threading.Thread(target=self._live, name=f"durable-{self._name}", daemon=True).start()
+        self._thread.start()
         await asyncio.wrap_future(self._up)
 
     async def stop(self) -> None:
         if not self._stopping.done():
             self._stopping.set_result(None)
         await asyncio.shield(asyncio.wrap_future(self._down))
+        self._thread.join()  # that was the last thing it did
         await asyncio.gather(*self._bodies, return_exceptions=True)
 
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -173,7 +175,9 @@ class _Engine:
         from dbos import DBOS, SetWorkflowID
 
         status = await DBOS.get_workflow_status_async(workflow_id)
-        if status is not None and status.status in _GIVEN_UP:
+        if status is not None:
+            if status.status not in _GIVEN_UP:
+                return
             _log.warning("a workflow is begun anew", workflow_id=workflow_id, status=status.status)
             await DBOS.delete_workflow_async(workflow_id)
         with SetWorkflowID(workflow_id):
