@@ -145,7 +145,16 @@ def kill(pid: int) -> None:
 
 def processes_of(home: Path) -> list[str]:
     """The command lines of all processes that have something of `home` in their arguments, save `up` itself."""
-    lines = []
+    return [line.replace(b"\0", b" ").decode() for line in _arguments_with(home).values()]
+
+
+def pids_of(home: Path) -> list[int]:
+    """The ids of the same processes."""
+    return list(_arguments_with(home))
+
+
+def _arguments_with(home: Path) -> dict[int, bytes]:
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
@@ -153,8 +162,8 @@ def processes_of(home: Path) -> list[str]:
             except OSError:
                 continue
             if os.fsencode(home) + b"/" in arguments:
-                lines.append(arguments.replace(b"\0", b" ").decode())
-    return lines
+                found[int(entry.name)] = arguments
+    return found
 
 
 @contextmanager
