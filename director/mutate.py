@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -19,6 +19,8 @@ from mesh.errors import Refusal
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
+Unit: TypeAlias = Callable[[Transaction, Mutation, Request], Response]
+"""What a mutation does: `unit(tx, mutation, request)`."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,32 @@ class Occasion:
     """Gives a new UUID for each resource."""
 
 
-def mutate(
-    tx: Transaction,
-    occasion: Occasion,
-    unit: Callable[[Transaction, Mutation, Request], Response],
-    request: Request,
-) -> Response:
+def mutate(tx: Transaction, occasion: Occasion, unit: Unit[Request, Response], request: Request) -> Response:
     """Run `unit` as one mutation and return its response.
 
     A request with a `request_id` that this caller used before is given the first response again, and raises `Refusal`
     (REQUEST_ID_REUSED) if it is not the same request. With `validate_only`, all that was done is undone.
     """
     mutation = Mutation(tx, occasion.time, occasion.actor, occasion.request_id, occasion.new_id)
-    validate_only: bool = getattr(request, "validate_only", False)
-    request_id: str = "" if validate_only else getattr(request, "request_id", "")
+    if getattr(request, "validate_only", False):
+        raise RolledBack(_done(tx, mutation, unit, request))
+    request_id: str = getattr(request, "request_id", "")
+    if not request_id:
+        return _done(tx, mutation, unit, request)
     method = request.DESCRIPTOR.name.removesuffix("Request")
     digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-    if request_id:
-        earlier = replies.find(tx, occasion.actor, method, request_id)
-        if earlier is not None:
-            return cast(Response, _first_response(method, earlier, digest, request_id))
+    earlier = replies.find(tx, occasion.actor, method, request_id)
+    if earlier is not None:
+        return cast(Response, _first_response(method, earlier, digest, request_id))
+    response = _done(tx, mutation, unit, request)
+    reply = Reply(digest, response.SerializeToString())
+    replies.store(tx, occasion.actor, method, request_id, reply, mutation.micros)
+    return response
+
+
+def _done(tx: Transaction, mutation: Mutation, unit: Unit[Request, Response], request: Request) -> Response:
     response = unit(tx, mutation, request)
     mutation.finish()
-    if validate_only:
-        raise RolledBack(response)
-    if request_id:
-        reply = Reply(digest, response.SerializeToString())
-        replies.store(tx, occasion.actor, method, request_id, reply, mutation.micros)
     return response
 
 

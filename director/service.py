@@ -93,11 +93,9 @@ from moorage.director.v1.webhook_pb2 import (
 from certs.clock import Clock
 from director import apis, applications, event_apis, groups, reports, runtimes
 from director.application_view import get_application_configuration
-from director.changes import Mutation
-from director.mutate import Occasion, mutate
+from director.mutate import Occasion, Unit, mutate
 from director.offers import Document, Offer
 from director.specifications.inspector import Inspector
-from director.store import Transaction
 from director.stream.hub import Hub
 from director.webhooks import settings as webhooks
 from mesh.call import current_caller, current_request_id
@@ -280,7 +278,7 @@ class DirectorService(DirectorServicer):
         """Read the Runtimes that an Application serves."""
         return await self._database.read(get_application_configuration, request, self._trust_domain)
 
-    async def _change(self, unit: Callable[[Transaction, Mutation, Request], Response], request: Request) -> Response:
+    async def _change(self, unit: Unit[Request, Response], request: Request) -> Response:
         occasion = Occasion(self._clock(), str(current_caller().spiffe_id), current_request_id(), self._new_id)
         return await self._database.write(mutate, occasion, unit, request)
 

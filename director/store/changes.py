@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from director.store.tables import changes, plane
 
@@ -23,7 +23,7 @@ def read_plane(tx: Connection) -> PlaneRow:
 
 def lock_plane(tx: Connection) -> PlaneRow:
     """The plane, held against every other mutation until the transaction ends."""
-    return PlaneRow(*tx.execute(_PLANE.with_for_update()).one())
+    return PlaneRow(*tx.execute(_PLANE_LOCKED).one())
 
 
 def create_plane(tx: Connection, plane_id: str) -> None:
@@ -34,8 +34,8 @@ def create_plane(tx: Connection, plane_id: str) -> None:
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Move the plane to `revision` and write the rows that it consists of."""
-    tx.execute(update(plane).values(revision=revision))
-    tx.execute(insert(changes), [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
+    tx.execute(_ADVANCE, {"to": revision})
+    tx.execute(_APPEND, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
 
 
 def read_after(tx: Connection, revision: int, until: int | None = None) -> Sequence[Row[Any]]:
@@ -47,3 +47,6 @@ def read_after(tx: Connection, revision: int, until: int | None = None) -> Seque
 
 
 _PLANE = select(plane.c.plane_id, plane.c.revision, plane.c.horizon)
+_PLANE_LOCKED = _PLANE.with_for_update()
+_ADVANCE = update(plane).values(revision=bindparam("to"))
+_APPEND = insert(changes)
