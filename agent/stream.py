@@ -86,8 +86,6 @@ class ConfigurationStream:
         watch = self._newest = Watch(self._runtime_id, channel, self._held, self._take, self._look, wait_for_ready)
         await self._until_renewed_or(watch.accepted_or_ended())
         if watch.is_open:
-            self._counts.streams_opened += 1
-            self._on_counted()
             await self._end(self._previous)
             await self._until_renewed_or(watch.ended())
         if watch.failure is None:
@@ -115,7 +113,10 @@ class ConfigurationStream:
             self._held = configuration
             self._on_configuration(configuration)
 
-    def _look(self) -> None:
+    def _look(self, changed: Watch) -> None:
+        if changed.is_open:
+            self._counts.streams_opened += 1
+            self._on_counted()
         connected = any(watch is not None and watch.is_open for watch in (self._newest, self._previous))
         if connected != self._connected:
             self._connected = connected

@@ -42,7 +42,7 @@ class Watch:
         channel: grpc.aio.Channel,
         held: Configuration | None,
         on_configuration: Callable[["Watch", ConfigurationKind.ValueType, Configuration], None],
-        on_change: Callable[[], None],
+        on_change: Callable[["Watch"], None],
         wait_for_ready: bool,
     ) -> None:
         request = WatchConfigurationRequest(runtime_id=runtime_id)
@@ -91,7 +91,7 @@ class Watch:
         finally:
             self._call.cancel()
             self._accepted.set()
-            self._on_change()
+            self._on_change(self)
 
     async def _read(self) -> StreamEnded:
         try:
@@ -118,4 +118,4 @@ class Watch:
             limit.reschedule(None)
             self._accepted_at = asyncio.get_running_loop().time()
             self._accepted.set()
-            self._on_change()
+            self._on_change(self)

@@ -22,7 +22,7 @@ from agent.configuration import Configuration
 from agent.disk import Disk
 from agent.hook import Hook, HookFailed
 from agent.outcome import Outcome
-from tests.unit.agent.builders import application, application_id_of, configuration
+from tests.support.configurations import application, application_id_of, configuration
 from tests.unit.agent.disks import FailingDisk, shown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -1,75 +1,28 @@
 """Whole configurations out of a stream's messages, or nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moorage.director.v1.configuration_pb2 import (
-    CONFIGURATION_KIND_BOOKMARK,
-    CONFIGURATION_KIND_DELTA,
-    CONFIGURATION_KIND_SNAPSHOT,
     CONFIGURATION_KIND_UNSPECIFIED,
     RESET_REASON_COMPACTED,
-    ApplicationConfiguration,
-    ConfigurationKind,
     WatchConfigurationResponse,
 )
 
 from agent.assembly import Assembly, StreamReason, StreamRefused
 from agent.configuration import Configuration
-from tests.unit.agent.builders import OTHER_PLANE, PLANE, application, application_id_of, configuration
-
-Shape = Mapping[int, int]
-"""A configuration in the model: versions of applications by their numbers."""
-
-
-def whole(shape: Shape, revision: int, plane: str = PLANE) -> Configuration:
-    return configuration(revision, *(application(*each) for each in shape.items()), plane=plane)
-
-
-def messages(
-    kind: ConfigurationKind.ValueType,
-    revision: int,
-    content_sha256: str,
-    applications: Sequence[ApplicationConfiguration] = (),
-    removed: Sequence[str] = (),
-    chunk: int = 1000,
-    plane: str = PLANE,
-) -> list[WatchConfigurationResponse]:
-    """What a Director sends of one revision, `chunk` applications and removals a message."""
-    count = max(1, -(-max(len(applications), len(removed)) // chunk))
-    parts = [
-        WatchConfigurationResponse(
-            plane_id=plane,
-            revision=revision,
-            kind=kind,
-            applications=applications[start * chunk : (start + 1) * chunk],
-            removed_application_ids=removed[start * chunk : (start + 1) * chunk],
-            partial=True,
-        )
-        for start in range(count)
-    ]
-    parts[-1].partial = False
-    parts[-1].content_sha256 = content_sha256
-    return parts
-
-
-def snapshot(shape: Shape, revision: int, chunk: int = 1000, plane: str = PLANE) -> list[WatchConfigurationResponse]:
-    applications = [application(*each) for each in shape.items()]
-    sha256 = whole(shape, revision).content_sha256
-    return messages(CONFIGURATION_KIND_SNAPSHOT, revision, sha256, applications, chunk=chunk, plane=plane)
-
-
-def delta(before: Shape, after: Shape, revision: int, chunk: int = 1000) -> list[WatchConfigurationResponse]:
-    changed = [application(*each) for each in after.items() if before.get(each[0]) != each[1]]
-    removed = [application_id_of(number) for number in before if number not in after]
-    sha256 = whole(after, revision).content_sha256
-    return messages(CONFIGURATION_KIND_DELTA, revision, sha256, changed, removed, chunk)
-
-
-def bookmark(revision: int, content_sha256: str = "", plane: str = PLANE) -> WatchConfigurationResponse:
-    return messages(CONFIGURATION_KIND_BOOKMARK, revision, content_sha256, plane=plane)[0]
+from tests.support.configurations import (
+    OTHER_PLANE,
+    Shape,
+    application_id_of,
+    bookmark,
+    delta,
+    messages,
+    snapshot,
+    whole,
+)
 
 
 def take_all(assembly: Assembly, parts: Sequence[WatchConfigurationResponse]) -> list[Configuration]:

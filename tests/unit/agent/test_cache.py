@@ -11,7 +11,7 @@ from moorage.director.v1.configuration_pb2 import ApplicationConfiguration
 from agent.cache import Applied, Cache, CacheRefused
 from agent.configuration import Configuration
 from agent.disk import Disk
-from tests.unit.agent.builders import OTHER_PLANE, application, application_id_of, configuration
+from tests.support.configurations import OTHER_PLANE, application, application_id_of, configuration
 from tests.unit.agent.disks import CountingDisk, shown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
