@@ -51,6 +51,7 @@ def run_plane(
     `Stopped` where the plane cannot start; then, as after a stop, none of its processes is left.
     """
     home = choices.home
+    os.umask(0o077)  # whatever the services write, too
     home.prepare()
     with home.claimed(), home.services_claimed(_left_over(home)) as claim:
         home.plane.unlink(missing_ok=True)
