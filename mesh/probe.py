@@ -52,7 +52,10 @@ def pinned_root(chain: Iterable[x509.Certificate], pins: Iterable[bytes]) -> x50
     for certificate in chain:
         if certificate.fingerprint(hashes.SHA256()) in wanted:
             return certificate
-    raise PinMismatch("the listener does not show the root that the token pins; nothing was sent to it")
+    raise PinMismatch(
+        "the listener at the token's address does not show the root that the token pins, and nothing secret was sent "
+        "to it: find out who listens there, or ask for a new token if the plane has moved"
+    )
 
 
 def _connection(host: str) -> SSL.Connection:
