@@ -29,8 +29,8 @@ def create_api(tx: Transaction, mutation: Mutation, request: CreateApiRequest, d
 
 def get_api(tx: Transaction, request: GetApiRequest) -> GetApiResponse:
     """Read an API with its document; raises `Refusal` (API_NOT_FOUND)."""
-    row = offers.get(tx, API, request.application_id, request.api_id)
-    return GetApiResponse(api=_message(row, with_content=True))
+    row = offers.get_with_document(tx, API, request.application_id, request.api_id)
+    return GetApiResponse(api=_message(row))
 
 
 def list_apis(tx: Transaction, request: ListApisRequest) -> ListApisResponse:
@@ -57,6 +57,5 @@ def delete_api(tx: Transaction, mutation: Mutation, request: DeleteApiRequest) -
     return DeleteApiResponse()
 
 
-def _message(row: Values, *, with_content: bool = False) -> Api:
-    common = offers.common_fields(row, with_content=with_content)
-    return Api(api_id=row["api_id"], target_url=row["target_url"], **common)
+def _message(row: Values) -> Api:
+    return Api(api_id=row["api_id"], target_url=row["target_url"], **offers.common_fields(row))

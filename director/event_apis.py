@@ -33,8 +33,8 @@ def create_event_api(
 
 def get_event_api(tx: Transaction, request: GetEventApiRequest) -> GetEventApiResponse:
     """Read an Event API with its document; raises `Refusal` (EVENT_API_NOT_FOUND)."""
-    row = offers.get(tx, EVENT_API, request.application_id, request.event_api_id)
-    return GetEventApiResponse(event_api=_message(row, with_content=True))
+    row = offers.get_with_document(tx, EVENT_API, request.application_id, request.event_api_id)
+    return GetEventApiResponse(event_api=_message(row))
 
 
 def list_event_apis(tx: Transaction, request: ListEventApisRequest) -> ListEventApisResponse:
@@ -63,6 +63,5 @@ def delete_event_api(tx: Transaction, mutation: Mutation, request: DeleteEventAp
     return DeleteEventApiResponse()
 
 
-def _message(row: Values, *, with_content: bool = False) -> EventApi:
-    common = offers.common_fields(row, with_content=with_content)
-    return EventApi(event_api_id=row["event_api_id"], **common)
+def _message(row: Values) -> EventApi:
+    return EventApi(event_api_id=row["event_api_id"], **offers.common_fields(row))

@@ -45,6 +45,13 @@ def get(tx: Transaction, kind: ResourceKind, application_id: str, id: str) -> Va
     return row
 
 
+def get_with_document(tx: Transaction, kind: ResourceKind, application_id: str, id: str) -> Values:
+    """An offer of an Application with its document whole; raises `Refusal` (the kind's NOT_FOUND)."""
+    row = get(tx, kind, application_id, id)
+    key = _key_in(row)
+    return row if key is None else {**row, "specification_content": specifications.content_of(tx, key)}
+
+
 def page(tx: Transaction, kind: ResourceKind, request: ListApisRequest | ListEventApisRequest) -> Page[Values]:
     """A page of one Application's offers, or of all; raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID)."""
     application_id = request.application_id or None
@@ -65,17 +72,16 @@ def update(
     row = get(tx, kind, sent.application_id, getattr(sent, kind.registry.key))
     resource.check_etag(row, sent.etag)
     values = {name: getattr(sent, name) for name in fields if name != "specification"}
+    found = {}
     if "specification" in fields:
         _keep(tx, document)
         values |= _key(document)
+        found = _about(document)
     changed = resource.update(tx, mutation, kind, row, values)
-    if changed is None:
-        return row
-    if "specification" in fields:
+    if changed is not None:
         _drop_unused(tx, row)
-        changed |= _about(document)
-    _record(tx, mutation, kind, Action.UPDATE, row)
-    return changed
+        _record(tx, mutation, kind, Action.UPDATE, row)
+    return {**(changed or row), **found}
 
 
 def delete(tx: Transaction, mutation: Mutation, kind: ResourceKind, application_id: str, id: str, etag: str) -> None:
@@ -87,13 +93,13 @@ def delete(tx: Transaction, mutation: Mutation, kind: ResourceKind, application_
     _record(tx, mutation, kind, Action.DELETE, row)
 
 
-def common_fields(row: Values, *, with_content: bool = False) -> dict[str, Any]:
+def common_fields(row: Values) -> dict[str, Any]:
     """The fields that both kinds of offers have, for their messages."""
     return {
         "application_id": row["application_id"],
         "name": row["name"],
         "description": row["description"],
-        "specification": _specification(row, with_content),
+        "specification": _specification(row),
         "create_time": to_timestamp(row["create_time"]),
         "update_time": to_timestamp(row["update_time"]),
         "etag": resource.etag(row["revision"]),
@@ -101,12 +107,12 @@ def common_fields(row: Values, *, with_content: bool = False) -> dict[str, Any]:
     }
 
 
-def _specification(row: Values, with_content: bool) -> Specification | None:
-    if row["specification_sha256"] is None:
+def _specification(row: Values) -> Specification | None:
+    if _key_in(row) is None:
         return None
     return Specification(
         format=row["specification_format"],
-        content=row["specification_content"] if with_content else "",
+        content=row.get("specification_content", ""),
         sha256=row["specification_sha256"],
         size_bytes=row["specification_size_bytes"],
         state=row["specification_state"],
@@ -136,8 +142,14 @@ def _keep(tx: Transaction, document: Document) -> None:
 
 
 def _drop_unused(tx: Transaction, row: Values) -> None:
-    if row["specification_sha256"] is not None:
-        specifications.drop_unused(tx, [(row["specification_sha256"], row["specification_format"])])
+    key = _key_in(row)
+    if key is not None:
+        specifications.drop_unused(tx, [key])
+
+
+def _key_in(row: Values) -> specifications.Key | None:
+    sha256: str | None = row["specification_sha256"]
+    return None if sha256 is None else (sha256, row["specification_format"])
 
 
 def _key(document: Document) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Registry:
         self._holder = select(self._id).where(*(column == bindparam(column.name) for column in self._order))
         self._insert = insert(table)
         self._delete = delete(table).where(self._id == bindparam("id"))
-        self._first = self._select(listed=True).order_by(*self._order).limit(bindparam("limit"))
+        self._first = self._select().order_by(*self._order).limit(bindparam("limit"))
         after = (bindparam(f"after_{column.name}", type_=column.type) for column in self._order)
         self._beyond = self._first.where(tuple_(*self._order) > tuple_(*after))
 
@@ -78,23 +78,17 @@ class Registry:
         """A row's place in the order of `page`."""
         return tuple(row[column.name] for column in self._order)
 
-    def _select(self, listed: bool = False) -> Any:
+    def _select(self) -> Any:
         return select(self.table)
 
 
 class OfferRegistry(Registry):
-    """A table of offers: their rows come with what is known of their specification, and with it when read alone."""
+    """A table of offers: their rows come with what is known of their document, save its content."""
 
-    def _select(self, listed: bool = False) -> Any:
+    def _select(self) -> Any:
         document = specifications.c
-        about = [
-            document.size_bytes.label("specification_size_bytes"),
-            document.state.label("specification_state"),
-            document.problems.label("specification_problems"),
-        ]
-        if not listed:
-            about.append(document.content.label("specification_content"))
-        return select(self.table, *about).select_from(
+        about = (document.size_bytes, document.state, document.problems)
+        return select(self.table, *(column.label(f"specification_{column.name}") for column in about)).select_from(
             self.table.outerjoin(
                 specifications,
                 (document.sha256 == self.table.c.specification_sha256)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, tuple_, union
+from sqlalchemy import Connection, delete, exists, insert, select, tuple_, union, update
 
 from director.store.tables import apis, event_apis, specifications
 
@@ -12,10 +12,20 @@ Key = tuple[str, int]
 
 
 def keep(tx: Connection, document: dict[str, Any]) -> None:
-    """Store a document (a row of `specifications`) unless it is there already."""
+    """Store a document (a row of `specifications`); of one that is there already, what was found in it now."""
     key = (specifications.c.sha256 == document["sha256"]) & (specifications.c.format == document["format"])
-    if tx.execute(select(specifications.c.sha256).where(key)).first() is None:
+    found = {"state": document["state"], "problems": document["problems"]}
+    if tx.execute(update(specifications).where(key).values(**found)).rowcount == 0:
         tx.execute(insert(specifications).values(**document))
+
+
+def content_of(tx: Connection, key: Key) -> str:
+    """The document itself, which is stored."""
+    query = select(specifications.c.content)
+    content: str = tx.execute(
+        query.where(specifications.c.sha256 == key[0], specifications.c.format == key[1])
+    ).scalar_one()
+    return content
 
 
 def keys_of(tx: Connection, application_id: str) -> set[Key]:

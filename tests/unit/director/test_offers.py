@@ -147,6 +147,18 @@ def test_the_same_document_again_is_no_change(plane: Plane, offers: Offers) -> N
     assert plane.revision == offer.revision
 
 
+def test_the_same_document_again_is_told_what_is_found_in_it_now(plane: Plane, offers: Offers) -> None:
+    application = plane.application()
+    offer = offers.create(application.application_id, "", offers.document("same", "it took too long"))
+    document = offers.document("same")
+    offer.specification.CopyFrom(sent(document))
+    updated = offers.update(offer, document)
+    assert updated.specification.state == SpecificationState.SPECIFICATION_STATE_VALID
+    assert list(updated.specification.problems) == []
+    assert offers.list() == [updated]
+    assert plane.revision == offer.revision
+
+
 def test_a_document_is_stored_once_and_goes_with_the_last_offer_that_has_it(plane: Plane, offers: Offers) -> None:
     application = plane.application()
     document = offers.document("shared")
