@@ -102,8 +102,8 @@ class Peer(Generic[Stub]):
         """Call a method; while the service is UNAVAILABLE try again, with backoff, until the deadline.
 
         A repeated request does no harm: creations carry a request id (AIP-155), and everything else says what should
-        be, or carries the etag that it changes. Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE,
-        DEADLINE) where nothing answered.
+        be. A deletion, or a change with an etag, whose reply was lost answers NOT_FOUND or ABORTED when repeated.
+        Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE, DEADLINE) where nothing answered.
         """
         import grpc
 

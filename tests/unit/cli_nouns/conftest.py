@@ -1,26 +1,14 @@
 """A scripted plane, and the command as a test runs it against that plane."""
 
-import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from cli import exits
-from cli.__main__ import moorage
+from tests.support.command import Ended, run_command
 from tests.support.identities import Mint
 from tests.unit.cli_nouns.plane import ScriptedPlane
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Run(Protocol):
@@ -40,13 +28,8 @@ def plane(tmp_path: Path, mint: Mint) -> Iterator[ScriptedPlane]:
 
 
 @pytest.fixture
-def run(plane: ScriptedPlane, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(plane: ScriptedPlane) -> Run:
     def command(*arguments: str, stdin: bytes = b"") -> Ended:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = exits.run(
-            lambda: moorage.main(list(arguments), prog_name="moorage", standalone_mode=False, obj=plane.connect)
-        )
-        shown = capsys.readouterr()
-        return Ended(code, shown.out, shown.err)
+        return run_command(*arguments, stdin=stdin, obj=plane.connect)
 
     return command

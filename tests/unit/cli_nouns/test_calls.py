@@ -93,9 +93,9 @@ def test_a_refusal_is_one_line_and_its_exit_code(
 ) -> None:
     plane.answers["GetApplication"] = refusing(reason, "it is so")
     ended = run("application", "get", UUID)
-    assert ended.code == code
-    assert ended.out == ""
-    said = ended.err.splitlines()[0]
+    assert ended.returncode == code
+    assert ended.stdout == ""
+    said = ended.stderr.splitlines()[0]
     assert said.startswith("moorage: it is so")
     assert Reason.Name(reason).removeprefix("REASON_") in said
 
@@ -105,9 +105,9 @@ def test_bad_input_names_the_field_and_the_rule(plane: ScriptedPlane, run: Run) 
         Reason.REASON_FIELD_INVALID, "a field is invalid", violations=[Violation("application.name", "too long")]
     )
     ended = run("application", "create", "a" * 64)
-    assert ended.code == Exit.BAD_INPUT
-    assert "application.name: too long" in ended.err
-    assert ended.err.count("\n") == 1
+    assert ended.returncode == Exit.BAD_INPUT
+    assert "application.name: too long" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_call_is_tried_again_while_the_service_is_away_and_says_so_once(plane: ScriptedPlane, run: Run) -> None:
@@ -120,8 +120,8 @@ def test_a_call_is_tried_again_while_the_service_is_away_and_says_so_once(plane:
 
     plane.answers["CreateApplication"] = answer
     ended = run("application", "create", "shop")
-    assert ended.code == Exit.OK
-    assert ended.err == "moorage: the Director at plane:1 does not answer; trying again for 10 s\n"
+    assert ended.returncode == Exit.OK
+    assert ended.stderr == "moorage: the Director at plane:1 does not answer; trying again for 10 s\n"
     ids = {request.request_id for request in plane.asked("CreateApplication")}
     assert len(plane.asked("CreateApplication")) == 3
     assert len(ids) == 1
@@ -146,34 +146,34 @@ def test_a_service_that_stays_away_ends_the_tries_at_the_deadline(plane: Scripte
         Reason.REASON_DATABASE_UNAVAILABLE, "the disk is away", retry_after=timedelta(milliseconds=40)
     )
     ended = run("application", "get", UUID, "--timeout", "100ms")
-    assert ended.code == Exit.UNAVAILABLE
-    assert "DATABASE_UNAVAILABLE" in ended.err
+    assert ended.returncode == Exit.UNAVAILABLE
+    assert "DATABASE_UNAVAILABLE" in ended.stderr
     assert 1 < len(plane.asked("GetApplication")) < 10
 
 
 def test_an_address_where_nobody_listens_is_unavailable(plane: ScriptedPlane, run: Run, tmp_path: Path) -> None:
     (tmp_path / "plane.sock").unlink()
     ended = run("application", "get", UUID, "--timeout", "200ms")
-    assert ended.code == Exit.UNAVAILABLE
-    assert ended.err.splitlines()[-1].startswith("moorage: the Director at plane:1 does not answer (")
+    assert ended.returncode == Exit.UNAVAILABLE
+    assert ended.stderr.splitlines()[-1].startswith("moorage: the Director at plane:1 does not answer (")
 
 
 def test_a_service_that_does_not_answer_ends_the_call_at_its_deadline(run: Run) -> None:
     ended = run("application", "get", UUID, "--timeout", "100ms")
-    assert ended.code == Exit.DEADLINE
-    assert ended.err == (
+    assert ended.returncode == Exit.DEADLINE
+    assert ended.stderr == (
         "moorage: the Director at plane:1 did not answer within 0.1 s: try again, or give it longer with --timeout\n"
     )
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1s", "soon", "1d", "1e3"])
 def test_a_timeout_that_is_none_is_a_usage_error(run: Run, timeout: str) -> None:
-    assert run("application", "list", "--timeout", timeout).code == Exit.USAGE
+    assert run("application", "list", "--timeout", timeout).returncode == Exit.USAGE
 
 
 @pytest.mark.parametrize("address", ["somewhere", "http://host:1", "host:0", ":7443"])
 def test_an_address_that_is_none_is_a_usage_error(run: Run, address: str) -> None:
-    assert run("application", "list", "--director", address).code == Exit.USAGE
+    assert run("application", "list", "--director", address).returncode == Exit.USAGE
 
 
 def test_a_list_is_all_its_pages(plane: ScriptedPlane, run: Run) -> None:
@@ -183,7 +183,7 @@ def test_a_list_is_all_its_pages(plane: ScriptedPlane, run: Run) -> None:
 
     plane.answers["ListApplications"] = answer
     ended = run("application", "list", "-o", "json")
-    assert [each["name"] for each in json.loads(ended.out)["applications"]] == ["a", "b", "c"]
+    assert [each["name"] for each in json.loads(ended.stdout)["applications"]] == ["a", "b", "c"]
 
 
 def test_a_name_is_looked_for_on_every_page(plane: ScriptedPlane, run: Run) -> None:
@@ -194,13 +194,13 @@ def test_a_name_is_looked_for_on_every_page(plane: ScriptedPlane, run: Run) -> N
 
     plane.answers["ListApplications"] = pages
     plane.answers["GetApplication"] = shop
-    assert run("application", "get", "shop").code == Exit.OK
+    assert run("application", "get", "shop").returncode == Exit.OK
     assert plane.asked("GetApplication") == [GetApplicationRequest(application_id=UUID)]
 
 
 def test_an_id_is_not_looked_for(plane: ScriptedPlane, run: Run) -> None:
     plane.answers["GetApplication"] = shop
-    assert run("application", "get", UUID.upper()).code == Exit.OK
+    assert run("application", "get", UUID.upper()).returncode == Exit.OK
     assert plane.asked("ListApplications") == []
     assert plane.asked("GetApplication")[0].application_id == UUID
 
@@ -214,5 +214,5 @@ def test_a_name_that_nothing_has_is_not_found(plane: ScriptedPlane, run: Run, no
     plane.answers["ListGroups"] = lambda _: ListGroupsResponse()
     plane.answers["ListRuntimes"] = lambda _: ListRuntimesResponse()
     ended = run(noun, "get", "ghost")
-    assert ended.code == Exit.NOT_FOUND
-    assert ended.err == f"moorage: no {noun} is named 'ghost': `moorage {noun} list` shows what there is\n"
+    assert ended.returncode == Exit.NOT_FOUND
+    assert ended.stderr == f"moorage: no {noun} is named 'ghost': `moorage {noun} list` shows what there is\n"

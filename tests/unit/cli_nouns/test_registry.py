@@ -32,7 +32,7 @@ def always(plane: ScriptedPlane, method: str, response: Message) -> None:
 
 def test_an_update_masks_exactly_the_options_that_were_given(plane: ScriptedPlane, run: Run) -> None:
     always(plane, "UpdateApplication", application_pb2.UpdateApplicationResponse())
-    assert run("application", "update", APP, "--description", "", "--etag", '"3"').code == Exit.OK
+    assert run("application", "update", APP, "--description", "", "--etag", '"3"').returncode == Exit.OK
     assert plane.asked("UpdateApplication") == [
         application_pb2.UpdateApplicationRequest(
             application=application_pb2.Application(application_id=APP, etag='"3"'),
@@ -44,16 +44,16 @@ def test_an_update_masks_exactly_the_options_that_were_given(plane: ScriptedPlan
 @pytest.mark.parametrize("noun", ["application", "api", "event-api", "group", "runtime"])
 def test_an_update_of_nothing_is_a_usage_error(plane: ScriptedPlane, run: Run, noun: str) -> None:
     ended = run(noun, "update", APP, "--etag", '"3"')
-    assert ended.code == Exit.USAGE
-    assert "Nothing to change" in ended.err
+    assert ended.returncode == Exit.USAGE
+    assert "Nothing to change" in ended.stderr
     assert plane.requests == []
 
 
 def test_a_deletion_tells_on_standard_error_alone(plane: ScriptedPlane, run: Run) -> None:
     always(plane, "DeleteApplication", application_pb2.DeleteApplicationResponse())
     ended = run("application", "delete", APP, "--etag", '"3"')
-    assert (ended.code, ended.out) == (Exit.OK, "")
-    assert ended.err == f"moorage: application {APP} is deleted\n"
+    assert (ended.returncode, ended.stdout) == (Exit.OK, "")
+    assert ended.stderr == f"moorage: application {APP} is deleted\n"
     assert plane.asked("DeleteApplication")[0].etag == '"3"'
 
 
@@ -65,7 +65,7 @@ def test_an_application_sees_the_runtimes_that_it_serves_itself(plane: ScriptedP
         configuration_pb2.GetApplicationConfigurationResponse(runtimes=[served]),
     )
     ended = run("application", "runtimes", "--identity", str(mint.identity("application", APP).folder))
-    assert ended.out.splitlines()[1].split() == ["quay", RUNTIME, "yes"]
+    assert ended.stdout.splitlines()[1].split() == ["quay", RUNTIME, "yes"]
     assert plane.asked("GetApplicationConfiguration")[0].application_id == APP
 
 
@@ -99,13 +99,13 @@ def test_a_generated_secret_is_printed_once_and_is_the_one_that_was_sent(
     ended = run(*arguments, "-o", output)
     sent = plane.asked("UpdateWebhook")[0].webhook.secret
     assert len(base64.b64decode(sent.removeprefix("whsec_"))) == 32
-    assert (json.loads(ended.out)["secret"] if output == "json" else ended.out.strip()) == sent
-    assert sent not in ended.err
+    assert (json.loads(ended.stdout)["secret"] if output == "json" else ended.stdout.strip()) == sent
+    assert sent not in ended.stderr
 
 
 def test_two_sources_of_a_secret_are_a_usage_error(run: Run) -> None:
     arguments = ("application", "webhook", "set", APP, "--url", "https://shop.example", "--generate-secret")
-    assert run(*arguments, "--secret-file", "-").code == Exit.USAGE
+    assert run(*arguments, "--secret-file", "-").returncode == Exit.USAGE
 
 
 def test_a_webhook_that_came_back_with_its_secret_is_shown_without(plane: ScriptedPlane, run: Run) -> None:
@@ -113,8 +113,8 @@ def test_a_webhook_that_came_back_with_its_secret_is_shown_without(plane: Script
     always(plane, "GetWebhook", webhook_pb2.GetWebhookResponse(webhook=hook))
     for output in ("table", "json"):
         ended = run("application", "webhook", "get", APP, "-o", output)
-        assert "https://shop.example" in ended.out
-        assert SECRET not in ended.out
+        assert "https://shop.example" in ended.stdout
+        assert SECRET not in ended.stdout
 
 
 def test_an_api_is_created_with_its_specification_from_a_file(plane: ScriptedPlane, run: Run, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_an_api_is_created_with_its_specification_from_a_file(plane: ScriptedPla
     file = tmp_path / "openapi.yaml"
     file.write_text("openapi: 3.0.0\n")
     arguments = ("orders", "--application", APP, "--target-url", "https://shop.example", "--spec", str(file))
-    assert run("api", "create", *arguments).code == Exit.OK
+    assert run("api", "create", *arguments).returncode == Exit.OK
     assert plane.asked("CreateApi")[0].api == api_pb2.Api(
         application_id=APP,
         name="orders",
@@ -147,8 +147,8 @@ def test_a_specification_that_cannot_be_read_is_bad_input(
     if content is not None:
         file.write_bytes(content)
     ended = run("api", "create", "orders", "--application", APP, "--target-url", "https://a.b", "--spec", str(file))
-    assert ended.code == Exit.BAD_INPUT
-    assert says in ended.err
+    assert ended.returncode == Exit.BAD_INPUT
+    assert says in ended.stderr
     assert plane.requests == []
 
 
@@ -156,8 +156,8 @@ def test_a_specification_that_is_not_valid_is_warned_of(plane: ScriptedPlane, ru
     stored = Specification(state=SPECIFICATION_STATE_INVALID, problems=["no paths"])
     always(plane, "CreateApi", api_pb2.CreateApiResponse(api=api_pb2.Api(name="orders", specification=stored)))
     ended = run("api", "create", "orders", "--application", APP, "--target-url", "https://shop.example")
-    assert ended.code == Exit.OK
-    assert ended.err == "moorage: the specification is stored, but it is not valid: no paths\n"
+    assert ended.returncode == Exit.OK
+    assert ended.stderr == "moorage: the specification is stored, but it is not valid: no paths\n"
 
 
 def test_an_update_can_take_a_specification_away(plane: ScriptedPlane, run: Run) -> None:
@@ -172,7 +172,7 @@ def test_an_api_is_found_by_its_name_among_those_of_its_application(plane: Scrip
     found = api_pb2.Api(name="orders", api_id=OTHER)
     always(plane, "ListApis", api_pb2.ListApisResponse(apis=[found]))
     always(plane, "DeleteApi", api_pb2.DeleteApiResponse())
-    assert run("api", "delete", "orders", "--application", APP).code == Exit.OK
+    assert run("api", "delete", "orders", "--application", APP).returncode == Exit.OK
     assert plane.asked("ListApis")[0].application_id == APP
     assert plane.asked("DeleteApi") == [api_pb2.DeleteApiRequest(application_id=APP, api_id=OTHER)]
 
@@ -181,21 +181,21 @@ def test_an_application_need_not_name_itself(plane: ScriptedPlane, run: Run, min
     always(plane, "CreateApi", api_pb2.CreateApiResponse())
     always(plane, "ListEventApis", event_api_pb2.ListEventApisResponse())
     identity = ("--identity", str(mint.identity("application", APP).folder))
-    assert run("api", "create", "orders", "--target-url", "https://shop.example", *identity).code == Exit.OK
-    assert run("event-api", "list", *identity).code == Exit.OK
+    assert run("api", "create", "orders", "--target-url", "https://shop.example", *identity).returncode == Exit.OK
+    assert run("event-api", "list", *identity).returncode == Exit.OK
     assert plane.asked("CreateApi")[0].api.application_id == APP
     assert plane.asked("ListEventApis")[0].application_id == APP
 
 
 def test_an_administrator_must_name_the_application(plane: ScriptedPlane, run: Run) -> None:
     ended = run("api", "get", OTHER)
-    assert ended.code == Exit.USAGE
-    assert "--application" in ended.err
+    assert ended.returncode == Exit.USAGE
+    assert "--application" in ended.stderr
 
 
 def test_an_administrator_lists_the_apis_of_all_applications(plane: ScriptedPlane, run: Run) -> None:
     always(plane, "ListApis", api_pb2.ListApisResponse())
-    assert run("api", "list").code == Exit.OK
+    assert run("api", "list").returncode == Exit.OK
     assert plane.asked("ListApis")[0].application_id == ""
 
 
@@ -209,7 +209,7 @@ def test_members_change_in_one_request_each_named_once(plane: ScriptedPlane, run
         group_pb2.AddGroupMembersResponse() if verb == "add" else group_pb2.RemoveGroupMembersResponse(),
     )
     members = ("--application", "shop", "--application", APP, "--runtime", RUNTIME)
-    assert run("group", verb, OTHER, *members).code == Exit.OK
+    assert run("group", verb, OTHER, *members).returncode == Exit.OK
     [request] = plane.asked(method)
     assert (request.group_id, list(request.application_ids), list(request.runtime_ids)) == (OTHER, [APP], [RUNTIME])
 
@@ -228,6 +228,6 @@ def test_members_are_shown_with_the_kind_of_id_that_they_have(plane: ScriptedPla
     ]
     always(plane, "ListGroupMembers", group_pb2.ListGroupMembersResponse(members=members))
     ended = run("group", "members", OTHER, "-o", "json")
-    assert json.loads(ended.out) == {
+    assert json.loads(ended.stdout) == {
         "members": [{"application_id": APP, "name": "shop"}, {"runtime_id": RUNTIME, "name": "quay"}]
     }

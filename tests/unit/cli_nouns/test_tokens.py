@@ -29,15 +29,15 @@ def issuing(plane: ScriptedPlane) -> None:
 @pytest.mark.usefixtures("issuing")
 def test_a_token_alone_is_on_standard_output(run: Run) -> None:
     ended = run("token", "issue", "--application", APP)
-    assert ended.out == f"{TOKEN}\n"
-    assert TOKEN not in ended.err
-    assert SPIFFE_ID in ended.err
-    assert "1970-01-01T00:01:00Z" in ended.err
+    assert ended.stdout == f"{TOKEN}\n"
+    assert TOKEN not in ended.stderr
+    assert SPIFFE_ID in ended.stderr
+    assert "1970-01-01T00:01:00Z" in ended.stderr
 
 
 @pytest.mark.usefixtures("issuing")
 def test_a_token_in_json_comes_with_what_it_is_for(run: Run) -> None:
-    shown = json.loads(run("token", "issue", "--application", APP, "-o", "json").out)
+    shown = json.loads(run("token", "issue", "--application", APP, "-o", "json").stdout)
     assert (shown["token"], shown["token_id"], shown["spiffe_id"]) == (TOKEN, "7", SPIFFE_ID)
 
 
@@ -52,7 +52,7 @@ def test_a_token_lives_as_long_as_was_asked(plane: ScriptedPlane, run: Run, ttl:
 
 @pytest.mark.parametrize("party", [(), ("--application", APP, "--runtime", APP)])
 def test_a_token_is_for_one_party(run: Run, party: tuple[str, ...]) -> None:
-    assert run("token", "issue", *party).code == Exit.USAGE
+    assert run("token", "issue", *party).returncode == Exit.USAGE
 
 
 @pytest.fixture
@@ -64,53 +64,53 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("text", ["", "hello", TOKEN[:-1], TOKEN[:40], TOKEN[:-1] + "!", TOKEN.removeprefix("moor_")])
 def test_a_token_that_is_not_whole_is_malformed_and_writes_nothing(run: Run, out: Path, text: str) -> None:
     ended = run("pair", "-", "--out", str(out), stdin=text.encode())
-    assert ended.code == Exit.TOKEN_MALFORMED
-    assert ended.err.count("\n") == 1
+    assert ended.returncode == Exit.TOKEN_MALFORMED
+    assert ended.stderr.count("\n") == 1
     assert not out.exists()
 
 
 def test_a_token_in_the_arguments_is_warned_of_and_not_repeated(run: Run, out: Path) -> None:
     ended = run("pair", TOKEN[:-1], "--out", str(out))
-    assert ended.code == Exit.TOKEN_MALFORMED
-    assert "among the arguments" in ended.err
-    assert TOKEN[:-1] not in ended.err
+    assert ended.returncode == Exit.TOKEN_MALFORMED
+    assert "among the arguments" in ended.stderr
+    assert TOKEN[:-1] not in ended.stderr
 
 
 def test_a_token_comes_by_file(run: Run, out: Path, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("moor_no\n")
     ended = run("pair", "--token-file", str(file), "--out", str(out))
-    assert ended.code == Exit.TOKEN_MALFORMED
-    assert "arguments" not in ended.err
+    assert ended.returncode == Exit.TOKEN_MALFORMED
+    assert "arguments" not in ended.stderr
 
 
 def test_a_token_comes_by_the_environment(run: Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "MOORAGE_TOKEN", "moor_no")
-    assert run("pair", "--out", str(out)).code == Exit.TOKEN_MALFORMED
+    assert run("pair", "--out", str(out)).returncode == Exit.TOKEN_MALFORMED
 
 
 def test_no_token_is_a_usage_error(run: Run, out: Path) -> None:
     ended = run("pair", "--out", str(out))
-    assert ended.code == Exit.USAGE
-    assert "MOORAGE_TOKEN" in ended.err
+    assert ended.returncode == Exit.USAGE
+    assert "MOORAGE_TOKEN" in ended.stderr
 
 
 def test_two_tokens_are_a_usage_error(run: Run, out: Path) -> None:
-    assert run("pair", TOKEN, "--token-file", "-", "--out", str(out)).code == Exit.USAGE
+    assert run("pair", TOKEN, "--token-file", "-", "--out", str(out)).returncode == Exit.USAGE
 
 
 def test_a_folder_that_cannot_be_written_ends_before_the_token_is_sent(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     ended = run("pair", "-", "--out", str(tmp_path / "file" / "identity"), stdin=TOKEN.encode())
-    assert ended.code == Exit.HOME_NOT_WRITABLE
-    assert "--out" in ended.err
+    assert ended.returncode == Exit.HOME_NOT_WRITABLE
+    assert "--out" in ended.stderr
 
 
 def test_a_folder_with_an_identity_is_left_alone(run: Run, mint: Mint) -> None:
     held = mint.identity("application", APP)
     before = held.generation()
     ended = run("pair", "-", "--out", str(held.folder), stdin=TOKEN.encode())
-    assert ended.code == Exit.CONFLICT
-    assert f"/application/{APP}" in ended.err
-    assert "--replace" in ended.err
+    assert ended.returncode == Exit.CONFLICT
+    assert f"/application/{APP}" in ended.stderr
+    assert "--replace" in ended.stderr
     assert held.generation() == before
