@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _RETRY_AFTER = timedelta(seconds=1)
 _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""CANCELLED too: so ends a call on a channel that was closed, long after our certificate's renewal replaced it."""
 _PASSED_ON = {
     Reason.REASON_FIELD_INVALID,
     Reason.REASON_NAME_TAKEN,

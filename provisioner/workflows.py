@@ -95,6 +95,7 @@ class Workflows:
         refusal = await _outcome(_retried(partial(work, operation, runtime), self.retry_timeout))
         if refusal is None:
             await self.operations.end_step(operation_id, name)
+            _log.info("a step is done", operation_id=operation_id, step=name, runtime_id=runtime.runtime_id)
             return True
         _log.warning(
             "an operation fails", operation_id=operation_id, step=name, reason=refusal.name, why=refusal.message
@@ -110,6 +111,7 @@ class Workflows:
             _log.warning("cannot be undone yet", operation_id=operation_id, step=name, why=refusal.message)
             await asyncio.sleep(backoff.next())
         await self.operations.end_step(operation_id, name)
+        _log.info("a step is done", operation_id=operation_id, step=name, runtime_id=runtime.runtime_id)
 
     async def _register(self, operation: Operation, runtime: Runtime) -> None:
         request = CreateRuntimeRequest.FromString(operation.request)

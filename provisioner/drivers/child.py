@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+KILLED_WITHIN = 10.0
+"""Seconds in which a process that was killed has ended, unless the kernel is busy with it."""
+
 # The shell notes itself in "$0" and is then replaced by the program in "$@": same process id, same start time.
 _NOTE_AND_BECOME = 'IFS= read -r stat </proc/$$/stat && printf "%s\\n" "$stat" >"$0" && exec "$@"'
 _EXITED = frozenset("ZX")
@@ -93,14 +96,18 @@ class Child:
         self._collect()
 
     async def stop(self, grace: float) -> None:
-        """Ask the whole group to end, and kill it if it has not within `grace` seconds."""
+        """Ask the whole group to end, and kill it if it has not within `grace` seconds.
+
+        Raises `TimeoutError` for a process that even so has not ended within `KILLED_WITHIN` seconds.
+        """
         self._signal_group(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace):
                 await self.ended()
         except TimeoutError:
             self._signal_group(signal.SIGKILL)
-            await self.ended()
+            async with asyncio.timeout(KILLED_WITHIN):
+                await self.ended()
 
     def release(self) -> None:
         """Let go of the process, which may run on."""

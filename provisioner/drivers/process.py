@@ -90,9 +90,12 @@ class ProcessDriver:
         self._supervisors[runtime_id] = supervisor
 
     async def stop(self, runtime_id: str) -> None:
-        """Stop the agent: SIGTERM to its process group, and SIGKILL after the grace."""
+        """Stop the agent: SIGTERM to its process group, and SIGKILL after the grace. Raises `DriverFailed`."""
         supervisor = self._supervisors.pop(runtime_id, None) or self._new_supervisor(runtime_id)
-        await supervisor.stop(self._stop_grace)
+        try:
+            await supervisor.stop(self._stop_grace)
+        except TimeoutError as error:
+            raise DriverFailed("its agent was killed and does not end") from error
 
     async def remove(self, runtime_id: str) -> None:
         """Stop the agent and delete its folder. Raises `DriverFailed`."""
@@ -177,4 +180,4 @@ def _is_addressed_to_us(variable: str) -> bool:
 
 def _failed(what: str, error: OSError) -> DriverFailed:
     _log.error("driver failed", what=what, error=str(error))
-    return DriverFailed(f"{what}: {error.strerror}")
+    return DriverFailed(f"{what}: {error.strerror or type(error).__name__}")

@@ -1,7 +1,6 @@
 """Keeps one child running: it is started again whenever it ends, later and later while it does not last."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +12,7 @@ FIRST_RESTART = timedelta(seconds=0.5)
 LONGEST_RESTART = timedelta(seconds=30)
 
 HEALTHY = timedelta(seconds=30)
-"""A child that lasts this long is restarted as quickly as the first time."""
+"""A child that lasted this long is restarted as quickly as the first time."""
 
 _LAST_LINE_BYTES = 400
 _log = telemetry.logger("driver")
@@ -26,11 +25,13 @@ class Supervisor:
         self,
         program: Program,
         note: Path,
-        new_backoff: Callable[[], Backoff] = lambda: Backoff(FIRST_RESTART, LONGEST_RESTART),
+        backoff: Backoff | None = None,
+        healthy: timedelta = HEALTHY,
     ) -> None:
         self._program = program
         self._note = note
-        self._backoff = new_backoff()
+        self._backoff = backoff or Backoff(FIRST_RESTART, LONGEST_RESTART)
+        self._healthy = healthy.total_seconds()
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
         self._ends = 0
@@ -49,7 +50,7 @@ class Supervisor:
     async def stop(self, grace: float) -> None:
         """End the process, or one that is noted and was never taken over; it may take `grace` seconds to go by itself.
 
-        A stop that is cancelled leaves it running, unsupervised.
+        A stop that is cancelled leaves it running, unsupervised. Raises `TimeoutError` where it cannot be ended.
         """
         await self._let_be()
         child = self._child or Child.find(self._note)
@@ -82,7 +83,7 @@ class Supervisor:
                 self._say_ended(self._child)
                 self._child.release()
                 self._child = None
-            if loop.time() - began >= HEALTHY.total_seconds():
+            if loop.time() - began >= self._healthy:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next())
             try:

@@ -32,6 +32,8 @@ class Host:
     home: Path
     events: asyncio.StreamReader
     drivers: list[ProcessDriver] = field(default_factory=list)
+    backoff: Backoff = field(default_factory=lambda: Backoff(timedelta(milliseconds=10), timedelta(milliseconds=10)))
+    healthy: timedelta = timedelta(hours=1)
 
     @property
     def folder(self) -> Path:
@@ -53,9 +55,7 @@ class Host:
                 str(configuration),
                 str(self.home / "events"),
             ),
-            supervise=lambda program, note: Supervisor(
-                program, note, lambda: Backoff(timedelta(milliseconds=10), timedelta(milliseconds=10))
-            ),
+            supervise=lambda program, note: Supervisor(program, note, self.backoff, self.healthy),
         )
         self.drivers.append(driver)
         return driver
@@ -216,6 +216,40 @@ async def test_a_workload_that_ends_is_started_again(host: Host) -> None:
     os.kill(first, signal.SIGKILL)
     assert await host.started() != first
     assert driver.trouble(RUNTIME) == "it ended once, the last time with status -9"
+
+
+class Recorded(Backoff):
+    """Remembers what it was asked for, and has nobody wait."""
+
+    def __init__(self) -> None:
+        super().__init__(timedelta(seconds=1), timedelta(seconds=60))
+        self.asked: list[str] = []
+
+    def next(self, at_least: timedelta | None = None) -> float:
+        self.asked.append("next")
+        return 0
+
+    def reset(self) -> None:
+        self.asked.append("reset")
+
+
+@pytest.mark.parametrize(
+    ("healthy", "asked"),
+    [(timedelta(hours=1), ["next", "next"]), (timedelta(0), ["reset", "next", "reset", "next"])],
+    ids=["short-lived", "healthy"],
+)
+async def test_a_workload_is_restarted_later_and_later_until_it_has_lasted(
+    host: Host, healthy: timedelta, asked: list[str]
+) -> None:
+    host.backoff = recorded = Recorded()
+    host.healthy = healthy
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    await driver.start(RUNTIME)
+    for _ in range(2):
+        os.kill(await host.started(), signal.SIGKILL)
+    await host.started()
+    assert recorded.asked == asked
 
 
 async def test_how_a_workload_ends_is_told_with_its_last_words(host: Host) -> None:
