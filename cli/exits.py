@@ -6,8 +6,12 @@ docs/exit-codes.md says what to do about each code.
 import sys
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from mesh.errors import Violation
 
 from mesh.exits import Exit, Stopped
 
@@ -25,7 +29,7 @@ def run(command: Callable[[], object]) -> int:
     except Exception as error:  # the last stop of every error: it is told, never lost
         exit_code, message = explained(error)
         sys.stderr.write(f"moorage: {' '.join(message.split())}\n")
-        if exit_code is Exit.UNEXPECTED:
+        if exit_code is Exit.UNEXPECTED and not _came_from_a_service(error):
             _show_where(error)
         return exit_code
     return Exit.OK
@@ -86,6 +90,11 @@ def _explained_by_class(error: Exception) -> tuple[Exit, str] | None:
     return None
 
 
+def _came_from_a_service(error: Exception) -> bool:
+    grpc = sys.modules.get("grpc")
+    return grpc is not None and isinstance(error, grpc.RpcError)
+
+
 def _explained_call(error: Exception) -> tuple[Exit, str]:
     from grpc import RpcError
 
@@ -94,10 +103,21 @@ def _explained_call(error: Exception) -> tuple[Exit, str]:
     assert isinstance(error, RpcError)  # noqa: S101 - the caller looked
     problem = Problem.of(error)
     exit_code = _REASONS.get(problem.reason) or _STATUS_CODES.get(problem.code.name, Exit.UNEXPECTED)
-    fields = "; ".join(f"{each.field}: {each.description}" for each in problem.violations)
-    reason = f" ({problem.reason})" if problem.reason else ""
     said = problem.message or problem.code.name
-    return exit_code, ". ".join(part for part in (f"{said}{reason}", fields, problem.remedy) if part)
+    reason = f" [{problem.reason}]" if problem.reason else ""
+    fields = "; ".join(_told(each, said) for each in problem.violations if _told(each, said))
+    # The request id is of use to whoever reads the service's log, which is nobody unless the fault is the service's.
+    told = {
+        key: value for key, value in problem.metadata.items() if key != "request_id" or exit_code is Exit.UNEXPECTED
+    }
+    details = ", ".join(f"{key} {value}" for key, value in told.items() if value not in said)
+    return exit_code, ". ".join(part.rstrip(".") for part in (said + reason, fields, problem.remedy, details) if part)
+
+
+def _told(violation: "Violation", said: str) -> str:
+    """What of a violation has not been said yet."""
+    parts = (violation.field, violation.description)
+    return ": ".join(part for part in parts if part not in said)
 
 
 def _of_system_exit(asked: SystemExit) -> int:

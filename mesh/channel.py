@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import grpc
 
 from certs.identity import Identity, LoadedIdentity
-from mesh.server import MAX_TRANSPORT_BYTES
+from mesh.limits import MAX_TRANSPORT_BYTES
 
 Stub = TypeVar("Stub")
 

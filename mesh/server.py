@@ -15,11 +15,9 @@ from mesh import telemetry
 from mesh.access import AccessRules
 from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
+from mesh.limits import MAX_TRANSPORT_BYTES
 from mesh.peer import Peers
 from mesh.pipeline import DRAIN_SPREAD, Pipeline
-
-MAX_TRANSPORT_BYTES = 16 * 1024 * 1024
-"""The largest message that the transport takes at all; beyond it grpc itself answers RESOURCE_EXHAUSTED."""
 
 STOP_GRACE = 3.0
 """Seconds that calls under way have to end once a server stops."""

@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from director.store.registry import Values
 from director.store.tables import notices, webhooks
@@ -33,10 +32,10 @@ def find_webhook(tx: Connection, application_id: str) -> Values | None:
 
 
 def store_webhook(tx: Connection, application_id: str, values: Values) -> None:
-    """Create the webhook of an Application, or change what `values` names of it."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    statement: Any = dialect.insert(webhooks).values(application_id=application_id, **values)
-    tx.execute(statement.on_conflict_do_update(index_elements=["application_id"], set_=dict(values)))
+    """Change what `values` names of the webhook of an Application, or create it."""
+    changed = tx.execute(update(webhooks).where(webhooks.c.application_id == application_id).values(dict(values)))
+    if not changed.rowcount:
+        tx.execute(insert(webhooks).values(application_id=application_id, **values))
 
 
 def delete_webhook(tx: Connection, application_id: str) -> bool:

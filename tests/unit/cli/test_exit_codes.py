@@ -49,8 +49,8 @@ def test_a_refused_call_gives_the_exit_code_of_its_reason(reason: Reason.ValueTy
 def test_a_refused_call_is_told_with_its_reason_its_fields_and_what_mends_it() -> None:
     refusal = Refusal(Reason.REASON_FIELD_INVALID, "the name is too long", field="application.name")
     assert explained(failed_call(refusal))[1] == (
-        "the name is too long (FIELD_INVALID). application.name: the name is too long. "
-        "Mend the fields that are named and send the request again."
+        "the name is too long [FIELD_INVALID]. application.name. "
+        "Mend the fields that are named and send the request again"
     )
 
 
