@@ -11,14 +11,17 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from certs.clock import Clock, system_clock
 from mesh import telemetry
 from mesh.backoff import Backoff
 
@@ -37,6 +40,7 @@ of workflows therefore stays able to resume what an older release began."""
 _SQLITE = "sqlite:///"
 _FIRST_RETRY = timedelta(seconds=0.5)
 _LONGEST_RETRY = timedelta(seconds=10)
+_BATCH = 500
 _log = telemetry.logger("durable")
 
 
@@ -68,12 +72,19 @@ class Durable:
     `name`: of the application and its executor, 3 characters or more, the same after each restart.
     `url`: `sqlite:///PATH` (made if missing, readable by its owner only) or a `postgresql://` URL.
     `workflows`: by the name under which they are remembered.
+    `keep`: how long one that has succeeded is remembered; after that its id counts as new.
     """
 
-    def __init__(self, *, name: str, url: str, workflows: Mapping[str, Workflow]) -> None:
-        self._name = name
-        self._url = url
-        self._workflows = workflows
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        workflows: Mapping[str, Workflow],
+        keep: timedelta = timedelta(hours=1),
+        clock: Clock = system_clock,
+    ) -> None:
+        self._new_engine = partial(_Engine, name, url, workflows, keep, clock)
         self._engine: _Engine | None = None
 
     @property
@@ -88,7 +99,7 @@ class Durable:
         """
         backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
         while self._engine is None:
-            engine = _Engine(self._name, self._url, self._workflows)
+            engine = self._new_engine()
             try:
                 await engine.launch()
             except asyncio.CancelledError:
@@ -106,10 +117,6 @@ class Durable:
         One that DBOS itself gave up on is begun anew. Raises `RuntimeError` when not launched.
         """
         await self._launched().call(self._launched().start(workflow, workflow_id, args))
-
-    async def forget(self, workflow_id: str) -> None:
-        """Delete what is remembered of a workflow that has ended; nothing happens when there is none."""
-        await self._launched().call(self._launched().forget(workflow_id))
 
     async def stop(self, deadline: float) -> None:
         """Interrupt what runs, to be resumed after the next launch, and release the database, within `deadline` s."""
@@ -135,10 +142,12 @@ class _Engine:
     and because cancelling our own tasks leaves a workflow PENDING: DBOS's own shutdown would record some as failed.
     """
 
-    def __init__(self, name: str, url: str, workflows: Mapping[str, Workflow]) -> None:
+    def __init__(self, name: str, url: str, workflows: Mapping[str, Workflow], keep: timedelta, clock: Clock) -> None:
         self._name = name
         self._url = url
         self._workflows = workflows
+        self._keep = keep
+        self._clock = clock
         self._registered: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {}
         self._home = asyncio.get_running_loop()
         self._away: asyncio.AbstractEventLoop | None = None
@@ -183,11 +192,6 @@ class _Engine:
         with SetWorkflowID(workflow_id):
             await DBOS.start_workflow_async(self._registered[workflow], *args)
 
-    async def forget(self, workflow_id: str) -> None:
-        from dbos import DBOS
-
-        await DBOS.delete_workflow_async(workflow_id)
-
     async def at_home(self, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run the body of a step on the service's loop, from the loop of DBOS."""
 
@@ -220,10 +224,24 @@ class _Engine:
             dbos.launch()
             self._away = asyncio.get_running_loop()
             self._up.set_result(None)
+            forgetting = asyncio.create_task(self._forget_succeeded(dbos))
             await asyncio.wrap_future(self._stopping)
+            forgetting.cancel()
         finally:
             await _cancel_others()
             dbos.destroy(destroy_registry=True)
+
+    async def _forget_succeeded(self, dbos: type["DBOS"]) -> None:
+        while True:
+            await asyncio.sleep(self._keep.total_seconds() * random.uniform(0.2, 0.3))  # noqa: S311 - spread, not secrecy
+            before = (self._clock() - self._keep).isoformat()
+            try:
+                while succeeded := await dbos.list_workflows_async(
+                    status="SUCCESS", completed_before=before, limit=_BATCH, load_input=False, load_output=False
+                ):
+                    await dbos.delete_workflows_async([each.workflow_id for each in succeeded])
+            except Exception as error:
+                _log.warning("workflows that succeeded cannot be forgotten yet", error=str(error))
 
     def _register(self, dbos: type["DBOS"], name: str, workflow: Workflow) -> Callable[..., Coroutine[Any, Any, None]]:
         from dbos import WorkflowSerializationFormat

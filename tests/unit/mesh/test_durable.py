@@ -1,32 +1,45 @@
 """Workflows remember their steps: over a graceful stop, over kill -9, and over being started twice."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import stat
 import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mesh.durable import Durable, Run, Workflow
+from tests.support.wait import wait_for
 
 DEADLINE = 20.0
 """Seconds that any wait here may take."""
 
 
 @asynccontextmanager
-async def launched(home: Path, workflow: Workflow) -> AsyncIterator[Durable]:
-    durable = Durable(name="moorage-test", url=f"sqlite:///{home}/durable.sqlite", workflows={"work": workflow})
+async def launched(home: Path, workflow: Workflow, keep: timedelta = timedelta(hours=1)) -> AsyncIterator[Durable]:
+    url = f"sqlite:///{home}/durable.sqlite"
+    durable = Durable(name="moorage-test", url=url, workflows={"work": workflow}, keep=keep)
     async with asyncio.timeout(DEADLINE):
         await durable.launch()
     try:
         yield durable
     finally:
         await durable.stop(DEADLINE)
+
+
+def remembered(home: Path) -> int:
+    """How many rows there are about workflows and their steps."""
+    with contextlib.closing(sqlite3.connect(home / "durable.sqlite")) as database:
+        tables = ("workflow_status", "operation_outputs")
+        counts = [database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables]
+    return sum(counts)
 
 
 class Notebook:
@@ -128,20 +141,19 @@ async def test_a_workflow_that_failed_is_begun_anew_when_it_is_started_again(tmp
                 await durable.start("work", "id-1")
 
 
-async def test_what_is_forgotten_can_run_again(tmp_path: Path) -> None:
+async def test_what_has_succeeded_is_forgotten_in_time(tmp_path: Path) -> None:
     notebook = Notebook()
 
-    async def work(run: Run) -> None:
+    async def first() -> None:
         notebook.note("ran")
 
-    async with launched(tmp_path, work) as durable:
+    async def work(run: Run) -> None:
+        await run.step("first", first)
+
+    async with launched(tmp_path, work, keep=timedelta(milliseconds=20)) as durable:
         await durable.start("work", "id-1")
-        await notebook.until("ran")
-        async with asyncio.timeout(DEADLINE):
-            while notebook.lines != ["ran", "ran"]:
-                await durable.forget("id-1")
-                await durable.start("work", "id-1")
-                await asyncio.sleep(0.05)
+        await asyncio.to_thread(wait_for, "nothing is remembered", lambda: remembered(tmp_path) == 0)
+    assert notebook.lines == ["ran"]
 
 
 async def test_what_is_remembered_is_readable_by_its_owner_only(tmp_path: Path) -> None:
