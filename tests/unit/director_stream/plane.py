@@ -188,7 +188,8 @@ def leave(
 
 
 def compact(tx: Connection, horizon: int) -> None:
-    """Forget the history before `horizon`."""
+    """Forget the history before `horizon`, unless it is forgotten already."""
+    horizon = max(horizon, read_plane(tx).horizon)
     tx.execute(update(plane).values(horizon=horizon))
     for table in (group_applications, group_runtimes):
         tx.execute(delete(table).where(table.c.removed_revision <= horizon))
