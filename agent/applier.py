@@ -95,10 +95,12 @@ class Applier:
             self._tell(REPORT_STATE_APPLIED, configuration)
 
     async def _apply(self, configuration: Configuration) -> None:
-        self._tell(REPORT_STATE_APPLYING, configuration)
         try:
             generation = await self._on_disk(self._cache.build, configuration)
             await self._on_disk(self._cache.show, generation)
+            if self._hook.is_set:
+                # A hook may take long. Files do not: word of them would only hold up the word that counts.
+                self._tell(REPORT_STATE_APPLYING, configuration)
             await self._hook.run(configuration.revision, self._cache.current)
             self._applied = await self._on_disk(self._cache.confirm, generation, configuration, self._clock())
         except ApplicationFailed as error:

@@ -10,6 +10,7 @@ Unchanged files are shared between generations by hard links. An application wit
 has a `<application_id>.binpb` beside its JSON, so that nothing of it is lost.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from moorage.director.v1.configuration_pb2 import ApplicationConfiguration
 
 from agent.configuration import Configuration, is_application_id
 from agent.disk import Disk
+from mesh import telemetry
+
+_log = telemetry.logger("cache")
 
 CURRENT = "current"
 MANIFEST = "manifest.json"
@@ -90,11 +94,10 @@ class Cache:
         name = self._free_name(configuration.revision)
         folder = self._generations / name
         self._disk.make_folder(folder)
-        for application_id in configuration.applications:
-            try:
-                self._put(folder, configuration, application_id)
-            except OSError as error:
-                raise ApplicationFailed(application_id, error) from error
+        shared = self._share(folder, configuration)
+        for application_id, application in configuration.applications.items():
+            if application_id not in shared:
+                self._write(folder, application_id, application)
         manifest = _Manifest(configuration.plane_id, configuration.revision, configuration.content_sha256)
         self._disk.write(folder / MANIFEST, _encoded(manifest))
         self._disk.sync(folder)
@@ -135,25 +138,32 @@ class Cache:
 
     def _free_name(self, revision: int) -> str:
         # The same revision comes twice from two planes, or from one whose cache was lost.
-        names = (f"{revision}-{number}" if number else f"{revision}" for number in range(_NAMES_TO_TRY))
+        names = (f"{revision}-{number}" if number else f"{revision}" for number in itertools.count())
         return next(name for name in names if not (self._generations / name).exists())
 
-    def _put(self, folder: Path, configuration: Configuration, application_id: str) -> None:
-        good = self._good
-        if good and good.configuration.digests.get(application_id) == configuration.digests[application_id]:
-            try:
-                self._link(self._generations / good.generation, folder, application_id)
-                return
-            except OSError:  # no hard links here, or too many of this file
-                for suffix in _SUFFIXES:
-                    self._disk.remove(folder / f"{application_id}{suffix}")
-        for suffix, content in _rendered(configuration.applications[application_id]):
-            self._disk.write(folder / f"{application_id}{suffix}", content)
+    def _share(self, folder: Path, configuration: Configuration) -> set[str]:
+        """Link what the last good generation has already; the applications that need not be written."""
+        if self._good is None:
+            return set()
+        digests = self._good.configuration.digests
+        same = {key for key, digest in configuration.digests.items() if digests.get(key) == digest}
+        source = self._generations / self._good.generation
+        names = [file.name for file in source.iterdir() if file.name.partition(".")[0] in same]
+        try:
+            self._disk.link(source, folder, names)
+        except OSError as error:  # not on this file system
+            _log.warning("unchanged files are written again", failure=str(error))
+            for name in names:
+                self._disk.remove(folder / name)
+            return set()
+        return same
 
-    def _link(self, source: Path, folder: Path, application_id: str) -> None:
-        for suffix in _SUFFIXES:
-            if suffix == _JSON or (source / f"{application_id}{suffix}").exists():
-                self._disk.link(source / f"{application_id}{suffix}", folder / f"{application_id}{suffix}")
+    def _write(self, folder: Path, application_id: str, application: ApplicationConfiguration) -> None:
+        try:
+            for suffix, content in _rendered(application):
+                self._disk.write(folder / f"{application_id}{suffix}", content)
+        except OSError as error:
+            raise ApplicationFailed(application_id, error) from error
 
     def _write_resume(self, generation: str, configuration: Configuration, applied_at: datetime) -> None:
         resume = _Resume(generation, configuration.plane_id, configuration.revision, applied_at)
@@ -192,7 +202,6 @@ _JSON = ".json"
 _BINARY = ".binpb"
 _SUFFIXES = (_JSON, _BINARY)
 _GENERATION = re.compile(r"[0-9]+(-[0-9]+)?")
-_NAMES_TO_TRY = 4  # two generations are kept, so one of three names is free
 
 
 def _read(folder: Path) -> Configuration:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from certs import files
@@ -21,9 +23,12 @@ class Disk:
         """Make a file of mode 0444, flushed."""
         files.write_new(path, content, SHARED)
 
-    def link(self, source: Path, path: Path) -> None:
-        """Give the file at `source` a second name (a hard link)."""
-        os.link(source, path, follow_symlinks=False)
+    def link(self, source: Path, folder: Path, names: Iterable[str]) -> None:
+        """Have the files `names` of the folder `source` in `folder` too (hard links); some may be on failure."""
+        # Thousands of files: by descriptors, so that no path is walked again for each.
+        with _opened(source) as source_fd, _opened(folder) as folder_fd:
+            for name in names:
+                os.link(name, name, src_dir_fd=source_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
 
     def sync(self, folder: Path) -> None:
         """Flush the names in `folder`."""
@@ -46,3 +51,12 @@ class Disk:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

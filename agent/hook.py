@@ -24,7 +24,8 @@ class Hook:
 
     It finds the configuration in its working folder and in `MOORAGE_CONFIGURATION`, and the revision in
     `MOORAGE_REVISION`. Exit status 0 says that it runs the configuration now; any other, that it goes on with the one
-    before. At `timeout` seconds it is killed with all that it started.
+    before. At `timeout` seconds, and when the agent stops, it is killed with all that it started. It may run again for a
+    configuration that it has taken already: an agent that was killed does not know how far its hook came.
     """
 
     def __init__(self, command: Sequence[str], timeout: float, environ: Mapping[str, str]) -> None:
@@ -32,9 +33,14 @@ class Hook:
         self._timeout = timeout
         self._environ = dict(environ)
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a command."""
+        return bool(self._command)
+
     async def run(self, revision: int, folder: Path) -> None:
         """Raises `HookFailed`."""
-        if not self._command:
+        if not self.is_set:
             return
         with tempfile.TemporaryFile() as stderr:  # not a pipe: what the command leaves running could hold it open
             process = await self._started(revision, folder, stderr)

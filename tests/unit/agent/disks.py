@@ -1,7 +1,7 @@
 """Disks that fail, and what a reader finds on one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from google.protobuf import json_format
@@ -39,8 +39,8 @@ class FailingDisk(Disk):
     def write(self, path: Path, content: bytes) -> None:
         self._do(lambda: super(FailingDisk, self).write(path, content))
 
-    def link(self, source: Path, path: Path) -> None:
-        self._do(lambda: super(FailingDisk, self).link(source, path))
+    def link(self, source: Path, folder: Path, names: Iterable[str]) -> None:
+        self._do(lambda: super(FailingDisk, self).link(source, folder, names))
 
     def sync(self, folder: Path) -> None:
         self._do(lambda: super(FailingDisk, self).sync(folder))
@@ -88,9 +88,10 @@ class CountingDisk(Disk):
         super().write(path, content)
         self.written.append(path.name)
 
-    def link(self, source: Path, path: Path) -> None:
-        super().link(source, path)
-        self.linked.append(path.name)
+    def link(self, source: Path, folder: Path, names: Iterable[str]) -> None:
+        linked = list(names)
+        super().link(source, folder, linked)
+        self.linked += linked
 
 
 def shown(folder: Path) -> Configuration | None:

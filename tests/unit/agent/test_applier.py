@@ -32,7 +32,7 @@ class HookDouble(Hook):
     """Takes everything but the revisions in `refused`; waits while `free` is cleared."""
 
     def __init__(self) -> None:
-        super().__init__((), 0, {})
+        super().__init__(("double",), 0, {})
         self.refused: set[int] = set()
         self.ran: list[int] = []
         self.entered = asyncio.Event()
@@ -80,13 +80,23 @@ async def scene(folder: Path, disk: Disk | None = None) -> AsyncIterator[Scene]:
 
 
 @pytest.mark.check("streaming-1")
-async def test_a_configuration_is_reported_as_applying_and_then_as_applied_with_its_hash(tmp_path: Path) -> None:
+async def test_a_configuration_is_reported_as_applying_while_the_hook_runs_and_then_as_applied(tmp_path: Path) -> None:
     new = configuration(3, application(1))
     async with scene(tmp_path) as at:
         at.applier.offer(new)
         assert await at.outcomes.get() == Outcome(REPORT_STATE_APPLYING, 3, "")
         assert await at.outcomes.get() == Outcome(REPORT_STATE_APPLIED, 3, new.content_sha256)
     assert shown(tmp_path) == new
+
+
+async def test_without_a_hook_only_the_end_is_reported(tmp_path: Path) -> None:
+    cache, outcomes = Cache(tmp_path, Disk()), asyncio.Queue[Outcome]()
+    applier = Applier(cache, cache.open(), Hook((), 0, {}), lambda: AT, outcomes.put_nowait)
+    task = asyncio.create_task(applier.run())
+    applier.offer(configuration(3, application(1)))
+    assert (await outcomes.get()).state == REPORT_STATE_APPLIED
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 async def test_the_hook_finds_the_new_configuration_in_place(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The configuration on disk: verified when it is opened, shared where it did not change."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,13 +64,15 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
 
 def test_a_disk_without_hard_links_will_do(tmp_path: Path) -> None:
     class NoLinks(Disk):
-        def link(self, source: Path, path: Path) -> None:
+        def link(self, source: Path, folder: Path, names: Iterable[str]) -> None:
+            super().link(source, folder, list(names)[:1])
             raise PermissionError(1, "Operation not permitted")
 
     cache = opened(tmp_path, NoLinks())
-    apply(cache, configuration(1, application(1)))
-    apply(cache, configuration(2, application(1), application(2)))
-    assert shown(tmp_path) == configuration(2, application(1), application(2))
+    apply(cache, configuration(1, application(1), application(2)))
+    after = configuration(2, application(1), application(2), application(3))
+    apply(cache, after)
+    assert shown(tmp_path) == after
 
 
 def test_the_last_good_generation_and_the_one_before_are_kept(tmp_path: Path) -> None:
