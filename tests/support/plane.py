@@ -6,18 +6,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
+from agent.status import Status
 from cli.demo.party import Party
-from cli.demo.runtime import AgentStatus, read_status
 from cli.plane.home import SERVICES
 from cli.plane.plane_file import Plane, read_plane
 from tests.support.wait import wait_for
 
 MOORAGE = (sys.executable, "-m", "cli")
+
+_LINES_SHOWN = 40
 
 
 def moorage(
@@ -53,6 +57,8 @@ class Up:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._show_logs()
         self.stop()
 
     @property
@@ -91,11 +97,26 @@ class Up:
         self.process.stdout.close()
         return code
 
+    def _show_logs(self) -> None:
+        for log in sorted(self.home.rglob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
+            print(f"--- {log.relative_to(self.home)}", *lines, sep="\n")
+
     def kill(self, name: str) -> int:
         """Kill one of its processes, or `up` itself, with SIGKILL; the id that it had."""
         pid = self.plane.pids[name]
         kill(pid)
         return pid
+
+    def kill_all(self) -> None:
+        """Kill `up` and its services with SIGKILL, all in the same moment."""
+        pids = self.plane.pids
+        with ExitStack() as stack:
+            ends = [stack.enter_context(watched(pid)) for pid in pids.values()]
+            for pid in (pids["up"], *service_pids(self.plane)):
+                os.kill(pid, signal.SIGKILL)
+            for ended in ends:
+                ended()
 
     def wait_for_pid(self, name: str, *, other_than: int) -> int:
         """Wait until `plane.json` names another process for a service; its id."""
@@ -116,12 +137,19 @@ class AgentProcess:
     @property
     def pid(self) -> int:
         """Its process id, or that of the last one that ran."""
-        return int((self.folder / "agent.stat").read_text().split()[0])
+        return wait_for("the agent's process id", self._noted_pid)
+
+    def _noted_pid(self) -> int | None:
+        noted = (self.folder / "agent.stat").read_text()  # empty for the moment in which it is written anew
+        return int(noted.split()[0]) if noted else None
 
     @property
-    def status(self) -> AgentStatus | None:
+    def status(self) -> Status | None:
         """What it says of itself; None before it has said anything."""
-        return read_status(self.folder)
+        try:
+            return msgspec.json.decode((self.folder / "status.json").read_bytes(), type=Status)
+        except FileNotFoundError:
+            return None
 
     def kill(self) -> int:
         """Kill it with SIGKILL; the id that it had."""
