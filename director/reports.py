@@ -31,13 +31,15 @@ def report_configuration(
 
     A report alone is no change of the registry and takes no revision. One that turns the Runtime's state is: the
     Applications that it is served by see the state, and hear of it by RUNTIME_READY the first time, by
-    CONFIGURATION_CHANGED after.
+    CONFIGURATION_CHANGED after. A report that says nothing new changes nothing.
     """
     row = resource.get(tx, RUNTIME, request.runtime_id)
     # A plane that was restored from a backup knows of revisions that are not to come again: they supersede nothing.
     if request.revision > mutation.plane.revision or _superseded(row, request, mutation.plane.revision):
         return ReportConfigurationResponse(accepted=False)
-    RUNTIMES.update(tx, request.runtime_id, _status(mutation, request))
+    status = _status(request)
+    if not _outcome_known(row, request) and any(row[name] != value for name, value in status.items()):
+        RUNTIMES.update(tx, request.runtime_id, {**status, "report_time": mutation.micros})
     state = _STATE_AFTER.get(request.state)
     if state is not None and state != row["state"]:
         _turn(tx, mutation, row, state)
@@ -49,9 +51,18 @@ def _superseded(row: Values, request: ReportConfigurationRequest, head: int) -> 
     return reported is not None and request.revision < reported <= head
 
 
+def _outcome_known(row: Values, request: ReportConfigurationRequest) -> bool:
+    """Whether the report, that a revision is being applied, comes after the one that told what became of it.
+
+    A repeated call may overtake another; what is known must not turn into "applying" for good.
+    """
+    applying = request.state == ReportState.REPORT_STATE_APPLYING
+    return applying and row["status_revision"] == request.revision and row["status_state"] in _STATE_AFTER
+
+
 def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.ValueType) -> None:
     runtime_id = row["runtime_id"]
-    RUNTIMES.update(tx, runtime_id, {"state": state, "update_time": mutation.micros, "revision": mutation.revision})
+    RUNTIMES.update(tx, runtime_id, {"state": state, "revision": mutation.revision})
     mutation.record(Action.UPDATE, Kind.RUNTIME, runtime_id, runtime_id=runtime_id)
     application_ids = GROUP_APPLICATIONS.in_groups(tx, GROUP_RUNTIMES.groups_of(tx, runtime_id))
     if row["state"] == _PENDING and state == RuntimeState.RUNTIME_STATE_READY:
@@ -60,7 +71,7 @@ def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.
         outbox.configuration_changed(tx, mutation, application_ids, [runtime_id])
 
 
-def _status(mutation: Mutation, request: ReportConfigurationRequest) -> Values:
+def _status(request: ReportConfigurationRequest) -> Values:
     failures = [{"application_id": each.application_id, "message": each.message} for each in request.failures]
     return {
         "status_revision": request.revision,
@@ -68,5 +79,4 @@ def _status(mutation: Mutation, request: ReportConfigurationRequest) -> Values:
         "status_state": request.state,
         "status_failures": json.dumps(failures),
         "agent_version": request.agent_version,
-        "report_time": mutation.micros,
     }

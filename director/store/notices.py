@@ -71,10 +71,14 @@ def counts(tx: Connection, application_id: str) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.execute(query)}
 
 
-def waiting(tx: Connection, limit: int) -> list[str]:
-    """Ids of the notices that have waited longest."""
-    query = select(notices.c.notice_id).where(notices.c.state == WAITING).order_by(notices.c.create_time).limit(limit)
-    return list(tx.execute(query).scalars())
+def waiting(tx: Connection, most: int) -> list[tuple[str, str]]:
+    """Notices that wait, by their id and their Application's: of each Application the oldest, `most` of them."""
+    order = (notices.c.create_time, notices.c.notice_id)
+    number = func.row_number().over(partition_by=notices.c.application_id, order_by=order)
+    numbered = select(notices.c.notice_id, notices.c.application_id, notices.c.create_time, number.label("number"))
+    oldest = numbered.where(notices.c.state == WAITING).subquery()
+    query = select(oldest.c.notice_id, oldest.c.application_id).where(oldest.c.number <= most)
+    return [(row[0], row[1]) for row in tx.execute(query.order_by(oldest.c.create_time, oldest.c.notice_id))]
 
 
 def read(tx: Connection, notice_id: str) -> Notice | None:

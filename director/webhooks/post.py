@@ -1,5 +1,6 @@
 """One POST of one notice, signed by the Standard Webhooks scheme."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0
 """Seconds to reach the Application."""
 
-ANSWER_TIMEOUT = 15.0
-"""Seconds that it may take over each part of its answer, as the scheme recommends."""
+ANSWER_TIMEOUT = 20.0
+"""Seconds until the Application has answered, in all; the scheme recommends 15 to 30."""
 
 _GONE = 410
 
@@ -37,32 +38,53 @@ Post = Callable[[str, str, str, str, datetime], Awaitable[Posted]]
 class HttpPost:
     """Posts over HTTP. Redirects are not followed, and of the answer only the status is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, connect_timeout: float = CONNECT_TIMEOUT, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+        self._connect_timeout = connect_timeout
+        self._answer_timeout = answer_timeout
         self._client: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def __call__(self, notice_id: str, url: str, body: str, secret: str, at: datetime) -> Posted:
         """Post `body`; the message id is the notice's at every attempt, so that a receiver can tell repeats."""
-        # Imported when first needed: both take longer than all the rest of a start.
+        async with self._opening:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._new_client)
         import httpx
         from standardwebhooks import Webhook
 
         headers = {
             "content-type": "application/json",
+            "user-agent": "moorage",
             "webhook-id": notice_id,
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Webhook(secret).sign(notice_id, at, body),
         }
-        if self._client is None:
-            timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT)
-            self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
         try:
-            async with self._client.stream("POST", url, content=body.encode(), headers=headers) as response:
+            async with (
+                asyncio.timeout(self._answer_timeout),
+                self._client.stream("POST", url, content=body.encode(), headers=headers) as response,
+            ):
                 status = response.status_code
+        except TimeoutError:
+            return Posted(failure=f"no answer within {self._answer_timeout:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Posted(failure=f"{type(error).__name__}: {error}"[:500])
         if response.is_success:
             return Posted(failure="")
         return Posted(failure=f"answered {status}", gone=status == _GONE)
+
+    def _new_client(self) -> "httpx.AsyncClient":
+        # Imported when first needed, and off the event loop: these, and loading the host's trusted authorities, take
+        # longer than all the rest of a start.
+        import httpx
+        import standardwebhooks  # noqa: F401 - so that it is there when the first notice is signed
+
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(self._answer_timeout, connect=self._connect_timeout, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,7 @@
 """Where an Application hears of its Runtimes. The secret goes in, sealed, and never comes out by the API."""
 
+import base64
+import binascii
 from typing import Any
 
 from moorage.director.v1.webhook_pb2 import (
@@ -21,6 +23,9 @@ from director.webhooks import outbox
 from mesh.errors import Refusal
 from mesh.sealing import Seal
 
+_LEAST_SECRET, _MOST_SECRET = 24, 64
+"""Bytes of a signing secret, by the Standard Webhooks specification."""
+
 
 def get_webhook(tx: Transaction, request: GetWebhookRequest) -> GetWebhookResponse:
     """Read an Application's webhook; raises `Refusal` (APPLICATION_NOT_FOUND, WEBHOOK_NOT_FOUND)."""
@@ -30,19 +35,21 @@ def get_webhook(tx: Transaction, request: GetWebhookRequest) -> GetWebhookRespon
 def update_webhook(
     tx: Transaction, mutation: Mutation, request: UpdateWebhookRequest, seal: Seal
 ) -> UpdateWebhookResponse:
-    """Set an Application's webhook.
+    """Set an Application's webhook. Where that changes nothing, it takes no revision.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, and FIELD_INVALID where a first one comes without a secret).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, and FIELD_INVALID where the first secret is missing or one is malformed).
     """
     sent = request.webhook
     _require_application(tx, sent.application_id)
-    if not sent.secret and notices.find_webhook(tx, sent.application_id) is None:
+    stored = notices.find_webhook(tx, sent.application_id)
+    if stored is None and not sent.secret:
         raise Refusal(Reason.REASON_FIELD_INVALID, "a webhook's first secret must be set", field="webhook.secret")
-    values: dict[str, Any] = {"url": sent.url, "update_time": mutation.micros}
-    if sent.secret:
-        values["sealed_secret"] = seal.seal(sent.secret.encode(), sent.application_id)
-    notices.store_webhook(tx, sent.application_id, values)
-    mutation.record(Action.UPDATE, Kind.WEBHOOK, sent.application_id)
+    if stored is None or sent.secret or sent.url != stored["url"]:
+        values: dict[str, Any] = {"url": sent.url, "update_time": mutation.micros}
+        if sent.secret:
+            values["sealed_secret"] = seal.seal(_checked(sent.secret).encode(), sent.application_id)
+        notices.store_webhook(tx, sent.application_id, values)
+        mutation.record(Action.UPDATE if stored else Action.CREATE, Kind.WEBHOOK, sent.application_id)
     return UpdateWebhookResponse(webhook=_message(tx, _existing(tx, sent.application_id)))
 
 
@@ -56,6 +63,18 @@ def delete_webhook(tx: Transaction, mutation: Mutation, request: DeleteWebhookRe
     outbox.drop(tx, request.application_id)
     mutation.record(Action.DELETE, Kind.WEBHOOK, request.application_id)
     return DeleteWebhookResponse()
+
+
+def _checked(secret: str) -> str:
+    """The secret, if it is one: its pattern in the contract does not tell whole base64 from broken."""
+    try:
+        length = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    except binascii.Error:
+        length = 0
+    if not _LEAST_SECRET <= length <= _MOST_SECRET:
+        rule = f"must be whsec_ and {_LEAST_SECRET} to {_MOST_SECRET} bytes in standard base64"
+        raise Refusal(Reason.REASON_FIELD_INVALID, rule, field="webhook.secret")
+    return secret
 
 
 def _existing(tx: Transaction, application_id: str) -> Values:
