@@ -134,7 +134,7 @@ class DirectorService(DirectorServicer):
 
     async def GetApplication(self, request: GetApplicationRequest, context: Context) -> GetApplicationResponse:
         """Read an Application."""
-        return await self._database.read(applications.get_application, request)
+        return await self._database.glance(applications.get_application, request)
 
     async def ListApplications(self, request: ListApplicationsRequest, context: Context) -> ListApplicationsResponse:
         """Read a page of Applications."""
@@ -150,7 +150,7 @@ class DirectorService(DirectorServicer):
 
     async def GetWebhook(self, request: GetWebhookRequest, context: Context) -> GetWebhookResponse:
         """Read an Application's webhook."""
-        return await self._database.read(webhooks.get_webhook, request)
+        return await self._database.glance(webhooks.get_webhook, request)
 
     async def UpdateWebhook(self, request: UpdateWebhookRequest, context: Context) -> UpdateWebhookResponse:
         """Set an Application's webhook."""
@@ -210,7 +210,7 @@ class DirectorService(DirectorServicer):
 
     async def GetGroup(self, request: GetGroupRequest, context: Context) -> GetGroupResponse:
         """Read a Group."""
-        return await self._database.read(groups.get_group, request)
+        return await self._database.glance(groups.get_group, request)
 
     async def ListGroups(self, request: ListGroupsRequest, context: Context) -> ListGroupsResponse:
         """Read a page of Groups."""
@@ -244,7 +244,7 @@ class DirectorService(DirectorServicer):
 
     async def GetRuntime(self, request: GetRuntimeRequest, context: Context) -> GetRuntimeResponse:
         """Read a Runtime."""
-        return await self._database.read(runtimes.get_runtime, request)
+        return await self._database.glance(runtimes.get_runtime, request)
 
     async def ListRuntimes(self, request: ListRuntimesRequest, context: Context) -> ListRuntimesResponse:
         """Read a page of Runtimes."""

@@ -42,6 +42,15 @@ async def test_what_a_unit_writes_is_there_for_the_next_read(database: Database)
     assert await database.read(values) == [7]
 
 
+async def test_a_glance_sees_what_a_read_sees_and_writes_as_little(database: Database) -> None:
+    await database.write(create)
+    await database.write(insert, 7)
+    assert await database.glance(values) == [7]
+    with pytest.raises(Refusal):
+        await database.glance(insert, 8)
+    assert await database.glance(values) == [7]
+
+
 async def test_what_a_unit_raises_undoes_it_and_reaches_the_caller(database: Database) -> None:
     def fails(tx: Connection) -> None:
         insert(tx, 1)
