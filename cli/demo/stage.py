@@ -1,9 +1,11 @@
 """What the demo's story happens on: a plane of its own, httpbin, the webhook, and the parties that were met so far."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +20,8 @@ EVENT_URL = "https://runtime.demo.example/events"
 
 _STARTED_WITHIN = 40.0
 _STOPPED_WITHIN = 20.0
+_ENDED_WITHIN = 15.0
+_LOOK_EVERY = 0.05
 
 
 class Stage:
@@ -89,7 +93,7 @@ class Stage:
     async def close(self) -> None:
         """Stop everything; whatever of it still runs after that is killed."""
         await self.stop()
-        for pid in self.left_running():
+        for pid in await self.left_running(after=_ENDED_WITHIN):
             os.kill(pid, signal.SIGKILL)
 
     async def stop(self) -> None:
@@ -103,13 +107,18 @@ class Stage:
         if self._httpbin_socket is not None:
             self._httpbin_socket.close()
 
-    def left_running(self) -> list[int]:
-        """Processes that were started for this story: those with its home in their arguments."""
-        pids = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and int(entry.name) != os.getpid() and self._is_ours(entry):
-                pids.append(int(entry.name))
-        return pids
+    async def left_running(self, *, after: float) -> list[int]:
+        """Processes of this story, those with its home in their arguments, that have not ended `after` seconds."""
+        last = time.monotonic() + after
+        while True:
+            pids = self._processes()
+            if not pids or time.monotonic() > last:
+                return pids
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _processes(self) -> list[int]:
+        entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal() and self._is_ours(entry)]
+        return [int(entry.name) for entry in entries if int(entry.name) != os.getpid()]
 
     def _is_ours(self, process: Path) -> bool:
         try:

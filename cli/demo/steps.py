@@ -1,5 +1,6 @@
 """The story, step by step: each does one thing for real, checks what came of it, and says what was seen."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from mesh.errors import Problem
 READY_DEADLINE = 90.0
 NOTICE_DEADLINE = 60.0
 APPLIED_DEADLINE = 60.0
+STOP_DEADLINE = 15.0
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,8 @@ async def _delete(stage: Stage) -> str:
 
 async def _stop(stage: Stage) -> str:
     await stage.stop()
-    left = stage.left_running()
+    # A service whose `moorage up` was killed a moment ago may be on its way out still.
+    left = await stage.left_running(after=STOP_DEADLINE)
     _check(not left, f"processes {left} are still there")
     return "nothing is left running"
 
@@ -238,12 +241,16 @@ STEPS: Sequence[Step] = (
 
 
 async def _done(stage: Stage, operation: Operation) -> RuntimeOperationMetadata:
-    """Wait for the operation's end; raises `StepFailed` where it failed."""
+    """Wait for the operation's end; raises `StepFailed` where it failed, or has not ended in time."""
     request = WaitOperationRequest(name=operation.name, timeout=Duration(seconds=15))
-    while not operation.done:
-        operation = await stage.admin.call(
-            lambda admin: admin.operations.WaitOperation, request, deadline=READY_DEADLINE, attempt_deadline=20
-        )
+    try:
+        async with asyncio.timeout(READY_DEADLINE):
+            while not operation.done:
+                operation = await stage.admin.call(
+                    lambda admin: admin.operations.WaitOperation, request, attempt_deadline=20
+                )
+    except TimeoutError as error:
+        raise StepFailed(f"{operation.name} has not ended within {READY_DEADLINE:g} s") from error
     if operation.HasField("error"):
         problem = Problem.from_status(operation.error)
         raise StepFailed(f"{operation.name} failed: {problem.message} ({problem.reason})")
