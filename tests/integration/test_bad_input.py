@@ -25,8 +25,8 @@ from certs.identity import Identity
 from cli.demo.party import Party
 from mesh.errors import Problem
 from mesh.exits import Exit
+from mesh.limits import MAX_TRANSPORT_BYTES
 from mesh.pipeline import MAX_REQUEST_BYTES
-from mesh.server import MAX_TRANSPORT_BYTES
 from tests.support.plane import Up
 from tests.support.registry import everything, refused
 
