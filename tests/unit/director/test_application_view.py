@@ -1,0 +1,57 @@
+"""What an Application is shown of the Runtimes that it serves."""
+
+from functools import partial
+
+import pytest
+from moorage.director.v1.configuration_pb2 import (
+    GetApplicationConfigurationRequest,
+    GetApplicationConfigurationResponse,
+    ServedRuntime,
+)
+from moorage.director.v1.group_pb2 import RemoveGroupMembersRequest
+from moorage.errors.v1.errors_pb2 import Reason
+
+from director.application_view import get_application_configuration
+from director.groups import remove_group_members
+from mesh.errors import Refusal
+from tests.unit.director.plane import Plane, new_id
+
+
+def view(plane: Plane, application_id: str) -> GetApplicationConfigurationResponse:
+    unit = partial(get_application_configuration, trust_domain="plane.test")
+    return plane.read(unit, GetApplicationConfigurationRequest(application_id=application_id))
+
+
+def test_an_application_sees_the_runtimes_of_its_groups_each_once_by_name(plane: Plane) -> None:
+    id = plane.application().application_id
+    one, two = (plane.group(application_ids=[id]).group_id for _ in range(2))
+    late = plane.runtime("zulu", "https://zulu.test", [one, two]).runtime_id
+    early = plane.runtime("alpha", "", [one]).runtime_id
+    plane.runtime("of-no-group")
+    plane.make_ready(late)
+    seen = view(plane, id)
+    assert seen.revision == plane.revision
+    assert list(seen.runtimes) == [
+        ServedRuntime(runtime_id=early, name="alpha", spiffe_id=f"spiffe://plane.test/runtime/{early}"),
+        ServedRuntime(
+            runtime_id=late,
+            name="zulu",
+            ready=True,
+            event_url="https://zulu.test",
+            spiffe_id=f"spiffe://plane.test/runtime/{late}",
+        ),
+    ]
+
+
+def test_a_runtime_that_left_the_group_is_seen_no_longer(plane: Plane) -> None:
+    id = plane.application().application_id
+    group = plane.group(application_ids=[id]).group_id
+    runtime = plane.runtime(group_ids=[group]).runtime_id
+    plane.change(remove_group_members, RemoveGroupMembersRequest(group_id=group, runtime_ids=[runtime]))
+    assert list(view(plane, id).runtimes) == []
+
+
+def test_an_unknown_application_has_no_view(plane: Plane) -> None:
+    with pytest.raises(Refusal) as refused:
+        view(plane, new_id())
+    assert refused.value.reason == Reason.REASON_APPLICATION_NOT_FOUND

@@ -1,0 +1,21 @@
+"""A plane for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mesh.sealing import Seal
+from tests.unit.director.plane import Plane
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[Plane]:
+    plane = Plane(tmp_path)
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def seal(tmp_path: Path) -> Seal:
+    return Seal.open(tmp_path / "sealing.key")
