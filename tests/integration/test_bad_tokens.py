@@ -152,7 +152,7 @@ async def test_pairing_with_a_used_token_says_to_ask_for_a_new_one_and_leaves_no
     assert await _works(issued, newcomer)
     code, line = _paired(up, issued.token, tmp_path / "identity")
     assert code == Exit.TOKEN_REFUSED
-    assert "Ask an administrator for a new token." in line
+    assert "Ask an administrator for a new token" in line
     assert not (tmp_path / "identity" / "tls.crt").exists()
 
 
