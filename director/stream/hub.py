@@ -111,18 +111,18 @@ class Hub:
         if self._task is None:
             raise self._not_ready("the service does not stream now")
         arrival = Arrival(request.runtime_id, request.resume if request.HasField("resume") else None)
-        subscription = Subscription(arrival, lambda: self.head, self._bookmark_after)
+        subscription = Subscription(arrival, self._current_head, self._bookmark_after)
         deadline = asyncio.get_running_loop().call_later(self._open_deadline, self._give_up, subscription)
         self._open.add(subscription)
         self._arrivals.append(subscription)
         self._work.set()
         try:
-            async with contextlib.aclosing(subscription.messages()) as messages:
-                async for message in messages:
+            while True:
+                for message in await subscription.next():
                     yield message
         finally:
             deadline.cancel()
-            subscription.closed = True
+            subscription.close()
             self._open.discard(subscription)
             self._departures.append(subscription)
 
@@ -241,6 +241,9 @@ class Hub:
     def _not_ready(self, why: str) -> Refusal:
         retry_after = timedelta(seconds=self._retry_after * (0.5 + self._jitter()))
         return Refusal(Reason.REASON_NOT_READY, why, retry_after=retry_after)
+
+    def _current_head(self) -> int:
+        return self.head
 
     def _bookmark_after(self) -> float:
         return self._bookmark_interval * (0.5 + self._jitter() / 2)

@@ -2,10 +2,13 @@
 
 What a reader is to have next is not queued: it is the difference between the state that it was sent last and the state
 that its view shows when it comes for more. A slow reader so skips what came in between.
+
+No signal is lost, and none need be kept: the reader looks whether anything is due and, if not, begins to wait without
+an await between the two; whoever makes something due does so, and then wakes it, on the same thread.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 from moorage.director.v1.configuration_pb2 import ResetReason
 
@@ -18,9 +21,26 @@ from mesh.errors import Refusal
 class Subscription:
     """What the hub and one reader share. It belongs to the event loop's thread.
 
-    `head()` is the revision up to which the views are read; `bookmark_after()` the seconds after which a reader that
-    was sent nothing is told of it.
+    `head()` is the revision up to which the views are read; `bookmark_after()` the seconds from one bookmark, of a
+    reader that is sent nothing else, to the next.
     """
+
+    __slots__ = (
+        "_bookmark_after",
+        "_bookmark_due",
+        "_encoding",
+        "_end",
+        "_head",
+        "_opening",
+        "_reset",
+        "_revision",
+        "_state",
+        "_timer",
+        "_view",
+        "_waiter",
+        "arrival",
+        "closed",
+    )
 
     def __init__(self, arrival: Arrival, head: Callable[[], int], bookmark_after: Callable[[], float]) -> None:
         self.arrival = arrival
@@ -28,7 +48,9 @@ class Subscription:
         """Set once nothing more is to be sent."""
         self._head = head
         self._bookmark_after = bookmark_after
-        self._signal = asyncio.Event()
+        self._bookmark_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._end: Refusal | None = None
         self._encoding: Encoding | None = None
         self._view: View | None = None
@@ -45,13 +67,13 @@ class Subscription:
     def begin_with_snapshot(self, encoding: Encoding, view: View, reset: ResetReason.ValueType) -> None:
         """Send all that `view` shows, and go on from there."""
         self._encoding, self._reset = encoding, reset
-        self.move(view)
+        self._begin(view)
 
     def resume(self, encoding: Encoding, view: View, opening: tuple[bytes, ...]) -> None:
         """Send `opening`, which leads the reader to the position of `view`, and go on from there."""
         self._encoding, self._opening = encoding, opening
         self._revision, self._state = view.position.revision, view.position.state
-        self.move(view)
+        self._begin(view)
 
     def move(self, view: View) -> None:
         """Show the reader another view, whose position is at the revision of the move."""
@@ -59,58 +81,70 @@ class Subscription:
         self.notify()
 
     def notify(self) -> None:
-        """Have the reader look at its view."""
-        self._signal.set()
+        """Have the reader look whether anything is due."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def end(self, refusal: Refusal) -> None:
         """End the stream, for a reason that the reader is told."""
         if self._end is None:
             self._end = refusal
-        self.closed = True
+        self.close()
         self.notify()
 
-    async def messages(self) -> AsyncGenerator[bytes, None]:
-        """What the reader is sent, until the stream is ended: then it raises `Refusal`."""
-        while True:
-            self._signal.clear()  # first clear, then look: what comes after the look sets it again
-            due = self._due()
-            if due is None:
-                due = await self._bookmark_unless_signalled()
-            for message in due:
-                yield message
+    def close(self) -> None:
+        """Send nothing more."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _due(self) -> Iterable[bytes] | None:
-        """What is to be sent now. None: there is nothing, the reader has all that its view shows."""
+    async def next(self) -> Iterable[bytes]:
+        """The messages that are to be sent next, once there are any. Raises `Refusal` when the stream is ended."""
+        while not (due := self._due()):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return due
+
+    def _due(self) -> Iterable[bytes]:
+        """What is to be sent now; nothing where the reader has all that its view shows."""
         if self._end is not None:
             raise self._end
         if self._view is None or self._encoding is None:
-            return None
+            return ()
         if self._opening:
             opening, self._opening = self._opening, ()
             return opening
         position, before = self._view.position, self._state
-        if position.state is before:
-            return None
-        self._state = position.state
         if before is None:
-            self._revision = position.revision
+            self._state, self._revision = position.state, position.revision
             return self._encoding.snapshot(position.revision, position.state, self._reset)
-        delta = position.deltas.get(before)
-        if delta is None:
-            delta = self._encoding.delta(position.revision, position.state, position.state.since(before))
-            position.deltas[before] = delta
-        if delta:
-            self._revision = position.revision
-        return delta
-
-    async def _bookmark_unless_signalled(self) -> Iterable[bytes]:
-        try:
-            async with asyncio.timeout(self._bookmark_after()):
-                await self._signal.wait()
-        except TimeoutError:
-            head = self._head()
-            # A view that moved while the timeout was on its way has set the signal: then there is more to say.
-            if not self._signal.is_set() and self._encoding and self._state and head > self._revision:
-                self._revision = head
-                return (self._encoding.bookmark(head, self._state),)
+        if position.state is not before:
+            self._state = position.state
+            delta = position.deltas.get(before)
+            if delta is None:
+                delta = self._encoding.delta(position.revision, position.state, position.state.since(before))
+                position.deltas[before] = delta
+            if delta:
+                self._revision = position.revision
+                return delta
+        if self._bookmark_due:
+            self._bookmark_due = False
+            if self._head() > self._revision:
+                self._revision = self._head()
+                return (self._encoding.bookmark(self._revision, position.state),)
         return ()
+
+    def _begin(self, view: View) -> None:
+        self._tick_later()
+        self.move(view)
+
+    def _tick(self) -> None:
+        self._bookmark_due = True
+        self._tick_later()
+        self.notify()
+
+    def _tick_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._bookmark_after(), self._tick)
