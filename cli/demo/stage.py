@@ -101,9 +101,9 @@ class Stage:
         for party in self._parties.values():
             await party.close()
         self._parties.clear()
-        await self.receiver.close()
         while self._programs:
             await self._programs.pop().stop(_STOPPED_WITHIN)
+        await self.receiver.close()
         if self._httpbin_socket is not None:
             self._httpbin_socket.close()
 

@@ -1,6 +1,5 @@
-"""What keeps `moorage up` from starting is told in one line, with its exit code, and leaves nothing running."""
+"""What else keeps `moorage up` from starting: one line, its exit code, and nothing left running."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,29 +23,6 @@ def refused(*arguments: str) -> tuple[int, str]:
     line, rest = done.stderr.split("\n", 1)
     assert rest == "", done.stderr
     return done.returncode, line
-
-
-def test_a_port_that_is_taken(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        code, line = refused("--home", str(home), "--port", str(port))
-    assert code == Exit.PORT_TAKEN
-    assert line.startswith(f"moorage: 127.0.0.1:{port} is taken: ")
-
-
-def test_a_port_that_is_taken_further_along(home: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        code, line = refused("--home", str(home), "--port", str(port - 3))
-    assert code == Exit.PORT_TAKEN
-    assert f":{port} is taken" in line or f":{port - 1} is taken" in line or f":{port - 2} is taken" in line
-
-
-def test_a_home_that_is_not_writable(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    code, line = refused("--home", str(tmp_path / "file" / "home"), "--port", "0")
-    assert code == Exit.HOME_NOT_WRITABLE
-    assert line.endswith("make it writable for this user, or choose another --home")
 
 
 def test_a_home_on_a_file_system_that_takes_no_files() -> None:
