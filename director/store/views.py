@@ -10,7 +10,7 @@ from moorage.director.v1.configuration_pb2 import (
     EventApiConfiguration,
 )
 from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_UNSPECIFIED
-from sqlalchemy import Column, ColumnElement, Connection, Row, Table, or_, select
+from sqlalchemy import BindParameter, Connection, Row, Select, Table, bindparam, or_, select
 
 from director.store.tables import (
     apis,
@@ -40,22 +40,17 @@ class Span(NamedTuple):
 
 def read_living_runtimes(tx: Connection, runtime_ids: Collection[str]) -> set[str]:
     """Those of `runtime_ids` that are in the registry."""
-    found: set[str] = set()
-    for some in _batches(runtime_ids):
-        found.update(tx.execute(select(runtimes.c.runtime_id).where(runtimes.c.runtime_id.in_(some))).scalars())
-    return found
+    return {id for some in _batches(runtime_ids) for id in tx.execute(_LIVING_RUNTIMES, {"ids": some}).scalars()}
 
 
 def read_groups_of_runtimes(tx: Connection, runtime_ids: Collection[str], since: int | None = None) -> list[Span]:
     """The groups that these Runtimes are in, and, where `since` is set, were in at that revision or later."""
-    return _spans(tx, group_runtimes, group_runtimes.c.runtime_id, group_runtimes.c.runtime_id, runtime_ids, since)
+    return _spans(tx, _GROUPS_OF_RUNTIMES, runtime_ids, since)
 
 
 def read_applications_of_groups(tx: Connection, group_ids: Collection[str], since: int | None = None) -> list[Span]:
     """The Applications that are in these groups, and, where `since` is set, were in them at that revision or later."""
-    return _spans(
-        tx, group_applications, group_applications.c.group_id, group_applications.c.application_id, group_ids, since
-    )
+    return _spans(tx, _APPLICATIONS_OF_GROUPS, group_ids, since)
 
 
 def read_configurations(
@@ -63,9 +58,9 @@ def read_configurations(
 ) -> Iterator[tuple[int, ApplicationConfiguration]]:
     """What a Runtime knows of each living Application among these, and the revision that last changed it."""
     for some in _batches(application_ids):
-        offered_apis = _offers(tx, apis, some)
-        offered_event_apis = _offers(tx, event_apis, some)
-        for row in tx.execute(select(applications).where(applications.c.application_id.in_(some))):
+        offered_apis = _offers(tx, _APIS, some)
+        offered_event_apis = _offers(tx, _EVENT_APIS, some)
+        for row in tx.execute(_APPLICATIONS, {"ids": some}):
             yield (
                 row.configuration_revision,
                 ApplicationConfiguration(
@@ -98,28 +93,15 @@ def application_exists(tx: Connection, application_id: str) -> bool:
     return tx.execute(query).first() is not None
 
 
-def _spans(
-    tx: Connection,
-    table: Table,
-    key: Column[str],
-    member: Column[str],
-    ids: Collection[str],
-    since: int | None,
-) -> list[Span]:
-    held: ColumnElement[bool] = table.c.removed_revision.is_(None)
-    if since is not None:
-        held = or_(held, table.c.removed_revision > since)
-    columns = (table.c.group_id, member, table.c.added_revision, table.c.removed_revision)
-    return [
-        Span(*row) for some in _batches(ids) for row in tx.execute(select(*columns).where(key.in_(some), held)).all()
-    ]
+def _spans(tx: Connection, queries: "_SpanQueries", ids: Collection[str], since: int | None) -> list[Span]:
+    query, values = (queries.living, {}) if since is None else (queries.since, {"since": since})
+    return [Span(*row) for some in _batches(ids) for row in tx.execute(query, {"ids": some, **values})]
 
 
-def _offers(tx: Connection, table: Table, application_ids: Collection[str]) -> defaultdict[str, list[Row[Any]]]:
+def _offers(tx: Connection, query: Select[Any], application_ids: Collection[str]) -> defaultdict[str, list[Row[Any]]]:
     """Rows of `apis` or `event_apis` by their Application, each ordered by their id."""
     offered: defaultdict[str, list[Row[Any]]] = defaultdict(list)
-    query = select(table).where(table.c.application_id.in_(application_ids)).order_by(*table.primary_key)
-    for row in tx.execute(query):
+    for row in tx.execute(query, {"ids": application_ids}):
         offered[row.application_id].append(row)
     return offered
 
@@ -148,3 +130,26 @@ def _event_api(row: Row[Any]) -> EventApiConfiguration:
 def _batches(ids: Collection[str]) -> Iterator[list[str]]:
     ordered = sorted(ids)
     return (ordered[i : i + _MOST_IDS] for i in range(0, len(ordered), _MOST_IDS))
+
+
+# The statements are built once: building one costs more than SQLite takes to run it.
+
+
+class _SpanQueries:
+    """Two queries upon a table of memberships, by the ids in `key`: what holds now, and what held `since` or later."""
+
+    def __init__(self, table: Table, key: str, member: str) -> None:
+        columns = (table.c.group_id, table.c[member], table.c.added_revision, table.c.removed_revision)
+        of_ids = select(*columns).where(table.c[key].in_(_IDS))
+        living = table.c.removed_revision.is_(None)
+        self.living = of_ids.where(living)
+        self.since = of_ids.where(or_(living, table.c.removed_revision > bindparam("since")))
+
+
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_LIVING_RUNTIMES = select(runtimes.c.runtime_id).where(runtimes.c.runtime_id.in_(_IDS))
+_GROUPS_OF_RUNTIMES = _SpanQueries(group_runtimes, "runtime_id", "runtime_id")
+_APPLICATIONS_OF_GROUPS = _SpanQueries(group_applications, "group_id", "application_id")
+_APPLICATIONS = select(applications).where(applications.c.application_id.in_(_IDS))
+_APIS = select(apis).where(apis.c.application_id.in_(_IDS)).order_by(apis.c.api_id)
+_EVENT_APIS = select(event_apis).where(event_apis.c.application_id.in_(_IDS)).order_by(event_apis.c.event_api_id)
