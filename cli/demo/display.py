@@ -90,8 +90,10 @@ class _Live:
         from rich.text import Text
 
         table = Table(box=None, padding=(0, 1), show_header=False)
-        for column in ("left", "left", "right", "left"):
-            table.add_column(justify="right" if column == "right" else "left")
+        table.add_column()
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(overflow="fold")
         for number, title in enumerate(self._titles):
             if number < len(self._done):
                 outcome, ok = self._done[number]

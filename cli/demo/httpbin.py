@@ -13,7 +13,10 @@ from mesh.run import notify
 
 def main() -> None:
     """Serve until the lifeline ends or a signal comes."""
-    from httpbin import app  # type: ignore[import-untyped]  # it has no types
+    try:
+        from httpbin import app  # type: ignore[import-untyped]  # it has no types
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: pip install 'moorage[demo]'")
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     server = make_server("127.0.0.1", 0, app, threaded=True, fd=int(sys.argv[1]), request_handler=WSGIRequestHandler)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from certs.authority import Authority, certificates_to_pem, create_issuing, create_root
+from certs.authority import Authority, AuthorityRefused, certificates_to_pem, create_issuing, create_root
 from certs.check import root_pin
 from certs.clock import Clock
 from certs.identity import Identity, IdentityRefused, LoadedIdentity
@@ -48,11 +48,10 @@ def read_passphrase(file: Path | None) -> bytes | None:
 def open_authority(home: Home, trust_domain: str | None, passphrase: bytes | None, clock: Clock) -> Authority:
     """The issuing authority; at the first start, it and the root above it are made.
 
-    An issuing authority that has lived two thirds of its life gets a successor under the same root, where the root's
-    key is at hand. Raises `Stopped`: PASSPHRASE, USAGE for a trust domain that is no such name or another one
-    than the plane has.
+    Raises `Stopped`: PASSPHRASE; SERVICE_FAILED for authorities that are not whole; USAGE for a trust domain that is no
+    such name, or another one than the plane has.
     """
-    with _passphrase_explained(home):
+    with _refusals_explained(home):
         if not home.issuing_authority.exists():
             _make_authorities(home, trust_domain or DEFAULT_TRUST_DOMAIN, passphrase, clock)
         authority = Authority.load(home.issuing_authority, passphrase)
@@ -144,7 +143,7 @@ def _make_authorities(home: Home, trust_domain: str, passphrase: bytes | None, c
 
 
 @contextmanager
-def _passphrase_explained(home: Home) -> Iterator[None]:
+def _refusals_explained(home: Home) -> Iterator[None]:
     authorities = home.root_authority.parent
     try:
         yield
@@ -160,6 +159,11 @@ def _passphrase_explained(home: Home) -> Iterator[None]:
         ) from error
     except KeyRefused as error:
         raise Stopped(Exit.PASSPHRASE, f"the authorities in {authorities} cannot be opened: {error}") from error
+    except AuthorityRefused as error:
+        raise Stopped(
+            Exit.SERVICE_FAILED,
+            f"the authorities in {authorities} cannot be used: {error}; bring them back from a backup",
+        ) from error
 
 
 def _refresh_time(held: LoadedIdentity) -> datetime:

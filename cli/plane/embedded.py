@@ -17,7 +17,7 @@ from cli.plane.plane_file import Plane, read_plane
 from cli.plane.ports import ListenAddress, Ports, at, check_free, free_ports
 from cli.plane.settings_file import merged, ports_in, read_overrides, settings_of, write_settings
 from cli.plane.supervisor import LIFELINE, Program, Supervisor
-from mesh.exits import Stopped
+from mesh.exits import Exit, Stopped
 
 if TYPE_CHECKING:
     from cli.plane.bootstrap import PlaneIdentities
@@ -53,9 +53,17 @@ def run_plane(
     home = choices.home
     os.umask(0o077)  # whatever the services write, too
     home.prepare()
-    with home.claimed(), home.services_claimed(_left_over(home)) as claim:
-        home.plane.unlink(missing_ok=True)
-        asyncio.run(_run(choices, environ, claim, ready, tell))
+    try:
+        with home.claimed(), home.services_claimed(_left_over(home)) as claim:
+            home.plane.unlink(missing_ok=True)
+            asyncio.run(_run(choices, environ, claim, ready, tell))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise Stopped(
+            Exit.HOME_NOT_WRITABLE,
+            f"{error.filename} cannot be used ({error.strerror}): mend it, or choose another --home",
+        ) from error
 
 
 async def _run(
@@ -87,9 +95,11 @@ async def _run(
             _notify(environ, "READY=1")
             await stop.comes_after(_keep_fresh(identities, system_clock, tell))
         finally:
-            plane.withdraw()
             stop.when_asked_again(supervisor.kill)
-            await supervisor.stop(STOP_WITHIN)
+            try:
+                plane.withdraw()
+            finally:
+                await supervisor.stop(STOP_WITHIN)
 
 
 def _settled_ports(choices: Choices) -> Ports:

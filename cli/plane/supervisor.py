@@ -42,7 +42,8 @@ class Supervisor:
     """The programs of one plane. Use on one event loop: `start`, then `stop`, also where `start` raised.
 
     `inherited` are descriptors that each program gets. `tell` is given one line on each death and return;
-    `changed` is called whenever process ids have changed.
+    `changed` is called whenever process ids have changed. Where they raise `OSError` (a terminal that is gone, a full
+    disk), the programs are kept running all the same.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Supervisor:
                 child.close()
             for descriptor in (self._lifeline, self._lifeline_end):
                 os.close(descriptor)
-            self._changed()
+            self._say_changed()
 
     def kill(self) -> None:
         """End all programs at once."""
@@ -125,7 +126,7 @@ class Supervisor:
             if child.ready.is_set() and time.monotonic() - began > _STEADY_AFTER:
                 delay = _FIRST_DELAY
             pause = delay * self._chance.uniform(0.5, 1.0)
-            self._tell(f"{child.name} {how}; starting it again in {pause * 1000:.0f} ms")
+            self._say(f"{child.name} {how}; starting it again in {pause * 1000:.0f} ms")
             delay = min(delay * 2, _LONGEST_DELAY)
             await asyncio.sleep(pause)
 
@@ -137,12 +138,20 @@ class Supervisor:
             if not child.was_ready:
                 raise _failed(child.program, f"cannot be started ({error.strerror})") from error
             return f"cannot be started ({error.strerror})"
-        self._changed()
+        self._say_changed()
         status = await child.ended()
-        self._changed()
+        self._say_changed()
         if status >= 0 and not child.was_ready:
             raise _failed(child.program, f"ended by itself with exit code {status}")
         return _how_it_ended(status)
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):
+            self._tell(line)
+
+    def _say_changed(self) -> None:
+        with suppress(OSError):
+            self._changed()
 
     async def _wait_ended(self, grace: float) -> None:
         running = [asyncio.ensure_future(child.ended()) for child in self._children if child.pid is not None]

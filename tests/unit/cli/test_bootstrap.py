@@ -135,6 +135,14 @@ def test_a_trust_domain_that_is_none_makes_no_authority(home: Home, clock: Hand)
     assert not home.root_authority.exists()
 
 
+def test_authorities_that_are_damaged_are_named(home: Home, clock: Hand) -> None:
+    open_authority(home, None, None, clock)
+    (home.issuing_authority / "ca.key").unlink()
+    with pytest.raises(Stopped, match=r"cannot be used: .*ca\.key is missing; bring them back") as refused:
+        open_authority(home, None, None, clock)
+    assert refused.value.code is Exit.SERVICE_FAILED
+
+
 def test_authorities_under_a_passphrase_open_with_it_alone(home: Home, clock: Hand) -> None:
     open_authority(home, None, b"low tide", clock)
     assert b"ENCRYPTED" in (home.root_authority / "ca.key").read_bytes()

@@ -162,6 +162,29 @@ asyncio.run(main())
     await _end_of(int(said))
 
 
+async def test_a_program_is_kept_running_though_nobody_can_be_told(tmp_path: Path) -> None:
+    pids: asyncio.Queue[int] = asyncio.Queue()
+
+    def changed() -> None:
+        pids.put_nowait(supervisor.pids.get("p", 0))
+        raise OSError("the disk is full")
+
+    def tell(_: str) -> None:
+        raise BrokenPipeError
+
+    program = Program("p", (sys.executable, "-S", "-c", STAYS), tmp_path / "log")
+    supervisor = Supervisor([program], environ=os.environ, tell=tell, changed=changed)
+    await supervisor.start(20)
+    try:
+        killed = await pids.get()
+        os.kill(killed, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            assert await pids.get() == 0
+            assert is_running(await pids.get())
+    finally:
+        await supervisor.stop(grace=20)
+
+
 async def test_what_a_program_says_is_appended_to_its_log(tmp_path: Path) -> None:
     (tmp_path / "p0.log").write_text("from an earlier start\n")
     async with started(tmp_path, READY + "print('hello', flush=True); ready(); signal.pause()"):
