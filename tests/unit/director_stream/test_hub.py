@@ -288,6 +288,21 @@ async def test_two_readers_of_one_runtime_are_both_served(database: Database, st
     await up_to_date(database, one)
 
 
+async def test_runtimes_of_the_same_groups_go_on_when_one_of_them_goes(
+    database: Database, story: Story, read: MakeReader
+) -> None:
+    leaver, stayer = read(story.runtime), read(await database.write(plane.add_runtime, story.group))
+    newcomer = read(await database.write(plane.add_runtime, story.group))
+    leaver.connect()
+    stayer.connect()
+    await up_to_date(database, leaver, stayer)
+    await leaver.disconnect()
+    newcomer.connect()
+    await up_to_date(database, newcomer)
+    await database.write(plane.describe, story.application, description="after it left")
+    await up_to_date(database, stayer, newcomer)
+
+
 async def test_a_runtime_that_changes_groups_gets_the_difference_between_their_views(
     database: Database, story: Story, read: MakeReader
 ) -> None:
