@@ -159,7 +159,8 @@ class _Engine:
 
     async def launch(self) -> None:
         self._thread.start()
-        await asyncio.wrap_future(self._up)
+        # Shielded: whoever waits may be cancelled, and what is being launched is then stopped, not abandoned.
+        await asyncio.shield(asyncio.wrap_future(self._up))
 
     async def stop(self) -> None:
         if not self._stopping.done():

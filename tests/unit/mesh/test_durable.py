@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mesh.durable import Durable, Run, Workflow
 from tests.support.wait import wait_for
@@ -203,6 +204,7 @@ async def test_a_launch_that_is_cancelled_leaves_nothing_running(tmp_path: Path)
     launching = asyncio.create_task(durable.launch())
     await asyncio.sleep(0)
     launching.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with capture_logs() as logged, pytest.raises(asyncio.CancelledError):
         await launching
     assert not any(each.name.startswith("durable-") for each in threading.enumerate())
+    assert logged == []
