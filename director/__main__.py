@@ -61,7 +61,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
 
     inspector = Inspector()
     stack.push_async_callback(inspector.close)
-    hub = Hub(database)
+    hub = Hub(database, bookmark_interval=settings.bookmark_interval)
     await hub.start()
     stack.push_async_callback(hub.stop)
     trust_domain = identity.load().spiffe_id.trust_domain
@@ -84,7 +84,8 @@ async def _start_background(settings: DirectorSettings, database: Database, seal
     """Begin what nobody waits for: the delivery of notices, and forgetting. The import of DBOS alone takes a second."""
     post = HttpPost()
     stack.push_async_callback(post.close)
-    delivery = Delivery(database, seal, post, system_clock, Patience())
+    patience = Patience(settings.webhook_attempts, settings.webhook_first_wait, settings.webhook_longest_wait)
+    delivery = Delivery(database, seal, post, system_clock, patience)
     durable = Durable(name="director", url=settings.dbos_database, workflows=delivery.workflows)
     stack.push_async_callback(durable.stop, DURABLE_STOP)
     delivering = asyncio.create_task(delivery.run(durable))

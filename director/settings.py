@@ -35,5 +35,17 @@ class DirectorSettings:
     notice_retention: float = 30 * 86400.0
     """How long notices that were delivered, or given up, are kept and counted."""
 
+    bookmark_interval: float = 60.0
+    """After how long, at most, a Runtime that is sent nothing is told how far the change log has come."""
+
+    webhook_attempts: int = 10
+    """How often a notice is tried in all, before it is given up."""
+
+    webhook_first_wait: float = 0.5
+    """The wait between the first two attempts, less up to half of it at random; each next one is four times as long."""
+
+    webhook_longest_wait: float = 4 * 3600.0
+    """The longest wait between two attempts."""
+
     log_level: str = "info"
     """debug, info, warning or error."""
