@@ -17,7 +17,6 @@ from agent.home import Home
 from agent.hook import Hook
 from agent.outcome import Outcome
 from agent.plane import Plane
-from agent.renewal import Renewal
 from agent.reporter import Reporter
 from agent.status import Certificate, Failure, Status, StatusFile
 from agent.stream import ConfigurationStream
@@ -26,7 +25,7 @@ from certs.identity import Identity, IdentityRefused, LoadedIdentity
 from mesh import telemetry
 from mesh.backoff import Backoff
 from mesh.exits import Exit, Stopped
-from mesh.renewal import IdentityExpired
+from mesh.renewal import IdentityExpired, RenewalLoop
 
 CALL_TIMEOUT = 10.0
 """Seconds that one attempt of a call may take."""
@@ -79,13 +78,13 @@ class Agent:
             on_counted=self._status_file.changed,
         )
         identity = Identity(home.identity, clock)
-        self._renewal = Renewal(identity, self._send_renewal, self._on_renewed, clock=clock)
+        self._renewal = RenewalLoop(identity, self._send_renewal, self._on_renewed, clock=clock)
         if applied:
             self._show(_outcome(applied), applied)
 
     def renew_now(self) -> None:
         """Renew the certificate before its time."""
-        self._renewal.now()
+        self._renewal.renew_now()
 
     async def run(self) -> None:
         """Speak until cancelled. Raises `Stopped` (REFUSED) when the identity is lost: only a new token helps then."""

@@ -59,18 +59,37 @@ class RenewalLoop:
         self._clock = clock
         self._sleep = sleep
         self._random = random
+        self._asked = asyncio.Event()
+
+    def renew_now(self) -> None:
+        """Have `run` renew without waiting any longer; a renewal that is under way serves as well."""
+        self._asked.set()
 
     async def run(self) -> NoReturn:
         """Renew time and again until cancelled; raises `IdentityExpired`, and `IdentityRefused` where there is none."""
         current = await asyncio.to_thread(self._identity.load)
         while True:
-            await self._sleep_until(renewal_time(current, self._random()))
+            await self._wait_until(renewal_time(current, self._random()))
             current, addresses = await self._renewed(current)
+            self._asked.clear()
             await self._on_renewed(current, addresses)
 
-    async def _sleep_until(self, time: datetime) -> None:
+    async def _wait_until(self, time: datetime) -> None:
         while (wait := time - self._clock()) > timedelta(0):
-            await self._sleep(min(wait, LONGEST_NAP).total_seconds())
+            if await self._nap(min(wait, LONGEST_NAP).total_seconds()):
+                return
+
+    async def _nap(self, seconds: float) -> bool:
+        """Sleep, but no longer than until a renewal is asked for; True where one was."""
+        waits = [asyncio.ensure_future(each) for each in (self._asked.wait(), self._sleep(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        asked = self._asked.is_set()
+        self._asked.clear()
+        return asked
 
     async def _renewed(self, current: LoadedIdentity) -> tuple[LoadedIdentity, PlaneAddresses]:
         longest = min(_life(current) / 20, timedelta(minutes=5))
@@ -87,7 +106,7 @@ class RenewalLoop:
             _log.warning(
                 "not renewed", spiffe_id=str(current.spiffe_id), failure=failure, seconds_left=int(left.total_seconds())
             )
-            await self._sleep(min(backoff.next(wait_at_least), left.total_seconds()))
+            await self._nap(min(backoff.next(wait_at_least), left.total_seconds()))
         raise IdentityExpired(f"the certificate of {current.spiffe_id} ended at {current.not_after.isoformat()}")
 
     async def _renew_once(self, current: LoadedIdentity) -> tuple[LoadedIdentity, PlaneAddresses]:

@@ -1,23 +1,33 @@
 """Time that passes only when somebody sleeps."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Clockwork:
-    """A clock, and the sleep that moves it on. `oversleep` is added to the next sleep: the host was suspended."""
+    """A clock, and the sleep that moves it on.
+
+    `oversleep` is added to the next sleep: the host was suspended. Each of `interruptions` happens, in turn, in a sleep
+    that then lasts until it is given up, and in which no time passes.
+    """
 
     def __init__(self) -> None:
         self.now = START
         self.naps: list[float] = []
         self.oversleep = timedelta(0)
+        self.interruptions: list[Callable[[], None]] = []
 
     def __call__(self) -> datetime:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.naps.append(seconds)
+        if self.interruptions:
+            self.interruptions.pop(0)()
+            await asyncio.Event().wait()
         self.now += timedelta(seconds=seconds) + self.oversleep
         self.oversleep = timedelta(0)
 

@@ -1,5 +1,6 @@
 """A Connector without a network: it signs what it is asked to, or fails as it is told."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import grpc
@@ -19,7 +20,7 @@ UNAVAILABLE = grpc.aio.AioRpcError(
 
 
 class ConnectorDouble:
-    """Renews `spiffe_id` for `lifetime`. Each of `failures` is raised first, in turn."""
+    """Renews `spiffe_id` for `lifetime`, each of `failures` raised first, in turn; `meanwhile` is called each time."""
 
     def __init__(self, mint: Mint, spiffe_id: SpiffeId, lifetime: timedelta) -> None:
         self.mint = mint
@@ -27,10 +28,12 @@ class ConnectorDouble:
         self.lifetime = lifetime
         self.failures: list[Exception] = []
         self.keys: list[bytes] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def renew(self, request: RenewRequest) -> RenewResponse:
         public_key = checked_public_key(request.csr)
         self.keys.append(public_key_sha256(public_key))
+        self.meanwhile()
         if self.failures:
             raise self.failures.pop(0)
         return RenewResponse(

@@ -40,6 +40,9 @@ class Party:
         with pytest.raises(asyncio.CancelledError):
             await self._loop.run()
 
+    def renew_now(self) -> None:
+        self._loop.renew_now()
+
     async def run_until_expired(self) -> IdentityExpired:
         with pytest.raises(IdentityExpired) as expired:
             await self._loop.run()
@@ -111,6 +114,37 @@ async def test_a_failed_renewal_is_tried_again_with_growing_waits_and_a_new_key(
 
     assert clockwork.naps[-3:] == [1, 2, 4]
     assert len(set(party.connector.keys)) == 4
+
+
+async def test_who_asks_is_renewed_without_waiting(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    clockwork.interruptions = [party.renew_now] * 3
+
+    await party.run(renewals=3)
+
+    assert clockwork.elapsed == timedelta(0)
+    assert len({identity.serial for _, identity in party.renewed}) == 3
+
+
+async def test_who_asks_while_a_renewal_is_under_way_gets_that_one(mint: Mint, clockwork: Clockwork) -> None:
+    party = Party(mint, clockwork)
+    party.connector.meanwhile = party.renew_now
+
+    await party.run(renewals=2)
+
+    assert party.renewed[1][0] - party.renewed[0][0] > LIFE / 2
+
+
+async def test_who_asks_does_not_wait_for_the_next_attempt_but_the_one_after_waits_again(
+    mint: Mint, clockwork: Clockwork
+) -> None:
+    party = Party(mint, clockwork)
+    party.connector.failures = [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE]
+    clockwork.interruptions = [party.renew_now] * 2
+
+    await party.run()
+
+    assert clockwork.elapsed == timedelta(seconds=2 + 4)
 
 
 async def test_renewal_is_tried_until_the_certificate_ends_and_then_reported(mint: Mint, clockwork: Clockwork) -> None:
