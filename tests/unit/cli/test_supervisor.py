@@ -23,7 +23,7 @@ def ready():
 STAYS = READY + "ready(); signal.pause()"
 IGNORES_SIGTERM = READY + "signal.signal(signal.SIGTERM, lambda *_: None); ready()\nwhile True: signal.pause()"
 NEVER_READY = "import signal; print('waiting for the tide', flush=True); signal.pause()"
-ENDS_AT_ONCE = "import sys; print('starting'); print('the anchor is stuck', file=sys.stderr); sys.exit(4)"
+ENDS_AT_ONCE = "import sys; print('starting', flush=True); print('the anchor is stuck', file=sys.stderr); sys.exit(4)"
 STAYS_WHILE_ITS_STARTER_LIVES = READY + "ready(); os.read(int(os.environ['MOORAGE_LIFELINE_FD']), 1)"
 
 
