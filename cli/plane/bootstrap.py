@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from certs.authority import Authority, AuthorityRefused, certificates_to_pem, create_issuing, create_root
+from certs.authority import CLOCK_SKEW, Authority, AuthorityRefused, certificates_to_pem, create_issuing, create_root
 from certs.check import root_pin
 from certs.clock import Clock
 from certs.identity import Identity, IdentityRefused, LoadedIdentity
@@ -167,7 +167,8 @@ def _refusals_explained(home: Home) -> Iterator[None]:
 
 
 def _refresh_time(held: LoadedIdentity) -> datetime:
-    return held.not_before + (held.not_after - held.not_before) / 3
+    began = held.not_before + CLOCK_SKEW  # it is dated back by as much
+    return began + (held.not_after - began) / 3
 
 
 def _ip_addresses(leaf: x509.Certificate) -> list[object]:
