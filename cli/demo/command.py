@@ -86,7 +86,9 @@ async def _tell(home: Home, runtime_lifetime: float, outcomes: list[Outcome], *,
     stage = Stage(home, os.environ, runtime_lifetime)
     task = asyncio.current_task()
     if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        # SIGINT too: a shell that puts the demo into the background has it ignored otherwise.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         with display([step.title for step in STEPS]) as shown:
             async with AsyncExitStack() as stack:
