@@ -269,7 +269,8 @@ async def test_of_one_application_only_so_many_are_tried_at_a_time(
         receiver.free.set()
         await tasks.ended(6)
     oldest_first = [row["notice_id"] for row in story.plane.rows(tables.notices) if row["application_id"] == slow]
-    assert [sent.notice_id for sent in receiver.sent if sent.url.endswith("slow")][:2] == oldest_first[:2]
+    first = [sent.notice_id for sent in receiver.sent if sent.url.endswith("slow")][:2]
+    assert set(first) == set(oldest_first[:2])  # the two are tried at the same time
 
 
 async def test_trouble_with_our_own_database_is_not_held_against_the_receiver(
