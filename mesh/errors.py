@@ -18,6 +18,16 @@ from moorage.errors.v1.errors_pb2 import Reason
 DOMAIN = "moorage"
 """`ErrorInfo.domain` of every refusal."""
 
+MOST_TEXT = 400
+"""Bytes (UTF-8) of a message, a metadata value or a part of a violation that are sent; what is longer is cut.
+
+A status travels in the trailers. A client that is sent more than 8 KiB of those may drop them all, which is a limit of
+gRPC, and would then learn neither the reason nor the code.
+"""
+
+MOST_VIOLATIONS_BYTES = 2500
+"""Bytes of violations that are sent, the first ones first, for the same cause."""
+
 _PREFIX = "REASON_"
 _STATUS_DETAILS = "grpc-status-details-bin"
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -50,7 +60,7 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.message = message
+        self.message = _cut(message)
         self.violations = (Violation(field, message), *violations) if field else tuple(violations)
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
@@ -66,18 +76,19 @@ class Refusal(Exception):
         return Reason.Name(self.reason).removeprefix(_PREFIX)
 
     def to_status(self, request_id: str = "") -> status_pb2.Status:
-        """The refusal as it goes over the wire; `request_id` finds the call in the service's log."""
-        metadata = {**self.metadata, "request_id": request_id} if request_id else self.metadata
+        """The refusal as it goes over the wire, no larger than it may be there.
+
+        `request_id` finds the call in the service's log.
+        """
+        metadata = {key: _cut(value) for key, value in self.metadata.items()}
+        if request_id:
+            metadata["request_id"] = request_id
         details: list[Message] = [
             error_details_pb2.ErrorInfo(reason=self.name, domain=DOMAIN, metadata=metadata),
             error_details_pb2.LocalizedMessage(locale="en", message=_definition(self.reason).remedy),
         ]
         if self.violations:
-            fields = [
-                error_details_pb2.BadRequest.FieldViolation(field=each.field, description=each.description)
-                for each in self.violations
-            ]
-            details.append(error_details_pb2.BadRequest(field_violations=fields))
+            details.append(_bad_request(self.violations))
         if self.retry_after is not None:
             retry = error_details_pb2.RetryInfo()
             retry.retry_delay.FromTimedelta(self.retry_after)
@@ -154,6 +165,21 @@ def _definition(reason: Reason.ValueType) -> errors_pb2.Definition:
     if definition.code == code_pb2.OK:
         raise ValueError(f"{value.name} has no definition in the contract")
     return definition
+
+
+def _bad_request(violations: Sequence[Violation]) -> error_details_pb2.BadRequest:
+    bad_request = error_details_pb2.BadRequest()
+    for each in violations:
+        bad_request.field_violations.add(field=_cut(each.field), description=_cut(each.description))
+        if bad_request.ByteSize() > MOST_VIOLATIONS_BYTES:
+            del bad_request.field_violations[-1]
+            break
+    return bad_request
+
+
+def _cut(text: str) -> str:
+    encoded = text.encode()
+    return text if len(encoded) <= MOST_TEXT else f"{encoded[: MOST_TEXT - 3].decode(errors='ignore')}..."
 
 
 def _packed(detail: Message) -> any_pb2.Any:

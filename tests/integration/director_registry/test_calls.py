@@ -70,6 +70,18 @@ async def test_an_application_speaks_for_itself_only(director: DirectorProcess) 
         assert (await problem_of(call)).code == grpc.StatusCode.PERMISSION_DENIED
 
 
+async def test_a_refusal_of_a_thousand_ids_reaches_the_caller_with_its_reason(director: DirectorProcess) -> None:
+    group = (await director.stub().CreateGroup(CreateGroupRequest(group=Group(name="many")))).group
+    for ids, reason in (
+        ([str(uuid.UUID(int=n)) for n in range(1000)], "APPLICATION_NOT_FOUND"),
+        ([f"no-id-{n}" for n in range(1000)], "FIELD_INVALID"),
+    ):
+        request = AddGroupMembersRequest(group_id=group.group_id, application_ids=ids)
+        problem = await problem_of(director.stub().AddGroupMembers(request, timeout=10))
+        assert problem.reason == reason
+        assert problem.violations[0].field == "application_ids[0]"
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [

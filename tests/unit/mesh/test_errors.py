@@ -7,7 +7,7 @@ import pytest
 from google.rpc import error_details_pb2
 from moorage.errors.v1.errors_pb2 import Reason
 
-from mesh.errors import Problem, Refusal, Violation
+from mesh.errors import MOST_VIOLATIONS_BYTES, Problem, Refusal, Violation
 
 REASONS = [value for value in Reason.values() if value != Reason.REASON_UNSPECIFIED]
 
@@ -38,6 +38,31 @@ def test_a_refusal_comes_back_whole() -> None:
     )
     assert problem.metadata == {"id": "7", "request_id": "call-1"}
     assert problem.retry_after == timedelta(milliseconds=1500)
+
+
+def test_a_refusal_of_a_thousand_fields_names_the_first_ones_and_fits_the_trailers() -> None:
+    violations = [Violation(f"application_ids[{n}]", f"there is no application {n:036}") for n in range(1000)]
+    status = Refusal(Reason.REASON_APPLICATION_NOT_FOUND, "1000 do not exist", violations=violations).to_status(
+        "call-1"
+    )
+    assert status.ByteSize() < MOST_VIOLATIONS_BYTES + 1000
+    told = Problem.from_status(status).violations
+    assert 10 < len(told) < 100
+    assert told == tuple(violations[: len(told)])
+
+
+def test_a_refusal_that_repeats_a_long_value_is_cut_and_fits_the_trailers() -> None:
+    long = "\N{BALLOT BOX}" * 100_000
+    refusal = Refusal(
+        Reason.REASON_UPDATE_MASK_INVALID, f"no {long}", violations=[Violation(long, long)], metadata={"settable": long}
+    )
+    status = refusal.to_status("call-1")
+    assert status.ByteSize() < 3000
+    problem = Problem.from_status(status)
+    assert problem.message.startswith("no \N{BALLOT BOX}")
+    assert problem.message.endswith("...")
+    assert problem.metadata["request_id"] == "call-1"
+    assert len(problem.violations) == 1
 
 
 def test_a_refusal_can_be_passed_on_without_the_other_calls_request_id() -> None:
