@@ -14,8 +14,8 @@ from director.specifications.references import broken_references
 MAX_PROBLEMS = 20
 """How many problems are told at most."""
 
-MAX_PROBLEM_LENGTH = 300
-"""Characters of one problem; what is longer is cut."""
+MAX_PROBLEM_BYTES = 300
+"""Bytes of one problem in UTF-8; what is longer is cut. A page of a list holds the problems of a thousand documents."""
 
 OPENAPI, ASYNCAPI = 1, 2  # as moorage.director.v1.SpecificationFormat numbers them
 
@@ -55,8 +55,9 @@ def _problems(check: Callable[[dict[str, Any]], Iterator[str]], content: str) ->
 
 def _line(text: str) -> str:
     # JSON can spell half a character, which is no text that a message could carry.
-    text = " ".join(text.encode(errors="replace").decode().split())
-    return text if len(text) <= MAX_PROBLEM_LENGTH else text[: MAX_PROBLEM_LENGTH - 3] + "..."
+    line = " ".join(text.encode(errors="replace").decode().split()).encode()
+    whole = len(line) <= MAX_PROBLEM_BYTES
+    return line.decode() if whole else line[: MAX_PROBLEM_BYTES - 3].decode(errors="ignore") + "..."
 
 
 _CHECKS = {OPENAPI: openapi.problems, ASYNCAPI: asyncapi.problems}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
 
+from director.specifications.documents import MAX_PROBLEMS
 from director.specifications.inspector import ChildDidNotStart, Inspector
 
 GOOD = 'openapi: 3.1.0\ninfo: {title: t, version: "1"}\npaths: {}\n'
@@ -58,6 +59,13 @@ async def test_problems_of_every_kind_are_told_though_the_child_can_open_no_file
         found = await inspector.inspect(openapi(content))
         assert found.problems
         assert not any("could not be checked" in line for line in found.problems), found.problems
+
+
+@pytest.mark.parametrize("text", ["\N{GRINNING FACE}", "\\u0001"])
+async def test_problems_that_are_longest_in_json_are_told_too(inspector: Inspector, text: str) -> None:
+    references = ", ".join(f'{{"$ref": "#/x{text * 300}{n}"}}' for n in range(MAX_PROBLEMS))
+    found = await inspector.inspect(openapi(f'{{"openapi": "3.1.0", "x-a": [{references}]}}'))
+    assert len(found.problems) == MAX_PROBLEMS
 
 
 async def test_many_at_once_are_each_answered(inspector: Inspector) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moorage.director.v1.specification_pb2 import SpecificationFormat
 
-from director.specifications.documents import ASYNCAPI, MAX_PROBLEM_LENGTH, MAX_PROBLEMS, OPENAPI, problems_of
+from director.specifications.documents import ASYNCAPI, MAX_PROBLEM_BYTES, MAX_PROBLEMS, OPENAPI, problems_of
 from director.specifications.parsing import MAX_DEPTH, Unparsable, parse
 
 INFO = 'info: {title: t, version: "1"}\n'
@@ -125,12 +125,14 @@ def test_aliases_that_do_not_multiply_are_honoured() -> None:
     assert parse("a: &x {b: [1, 2]}\nc: *x\n") == {"a": {"b": [1, 2]}, "c": {"b": [1, 2]}}
 
 
-def test_a_document_has_at_most_so_many_problems_of_so_many_characters() -> None:
-    paths = {f"/{'long' * 200}{n}": {"get": 1} for n in range(MAX_PROBLEMS * 2)}
+@pytest.mark.parametrize("long", ["long", "\N{GRINNING FACE}"])
+def test_a_document_has_at_most_so_many_problems_of_so_many_bytes(long: str) -> None:
+    paths = {f"/{long * 200}{n}": {"get": 1} for n in range(MAX_PROBLEMS * 2)}
     document = {"openapi": "3.0.0", "info": {"title": "t", "version": "1"}, "paths": paths}
     found = problems_of(OPENAPI, json.dumps(document))
     assert len(found) == MAX_PROBLEMS
-    assert max(len(line) for line in found) <= MAX_PROBLEM_LENGTH
+    assert max(len(line.encode()) for line in found) <= MAX_PROBLEM_BYTES
+    assert all(line.endswith("...") and long in line for line in found)
 
 
 def test_tags_of_yaml_make_no_objects() -> None:
