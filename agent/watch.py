@@ -54,6 +54,7 @@ class Watch:
         self._on_change = on_change
         self._accepted = asyncio.Event()
         self._accepted_at = 0.0
+        self._ending = False
         self.failure: StreamEnded | None = None
         """Why it ended; None while it goes on."""
         self._task = asyncio.create_task(self._run())
@@ -78,6 +79,7 @@ class Watch:
 
     async def end(self) -> None:
         """End it now."""
+        self._ending = True
         self._task.cancel()
         self._call.cancel()
         await asyncio.wait({self._task})
@@ -104,6 +106,11 @@ class Watch:
             return StreamEnded(f"{problem.code.name}: {problem.message}", problem.reason, problem.retry_after)
         except TimeoutError:
             return StreamEnded(f"the Director did not answer within {CONNECT_TIMEOUT:g} s")
+        except asyncio.CancelledError:
+            # So ends a call, too, whose channel was closed: one whose identity was replaced on disk, a while later.
+            if self._ending:
+                raise
+            return StreamEnded("its channel was closed")
         return StreamEnded("the Director ended it")
 
     async def _follow(self, limit: asyncio.Timeout) -> None:

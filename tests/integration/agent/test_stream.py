@@ -263,6 +263,18 @@ async def test_without_an_identity_the_stream_waits_for_one(at: Scene) -> None:
     assert at.backoff.at_least == [None]
 
 
+async def test_a_stream_whose_channel_was_closed_is_resumed_on_another(at: Scene) -> None:
+    at.director.change({1: 1})
+    at.start()
+    await at.opened()
+    await at.configurations.get()
+    closed, at.channels = at.channels[0], at.channels[::-1]
+    await closed.close()
+    assert (await at.opened()).resumed_from == 2
+    at.director.change({1: 2})
+    assert await at.configurations.get() == whole({1: 2}, 3)
+
+
 async def test_a_stream_that_is_stopped_is_cancelled_at_the_director(at: Scene) -> None:
     at.start()
     stream = await at.opened()
