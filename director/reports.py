@@ -30,8 +30,8 @@ def report_configuration(
     """Keep the report, unless one about a newer revision came before; raises `Refusal` (RUNTIME_NOT_FOUND).
 
     A report alone is no change of the registry and takes no revision. One that turns the Runtime's state is: the
-    Applications that it is served by see the state, and hear of it by RUNTIME_READY the first time, by
-    CONFIGURATION_CHANGED after. A report that says nothing new changes nothing.
+    Applications that it is served by see the state, and hear of it by RUNTIME_READY where the Runtime ran nothing
+    before, by CONFIGURATION_CHANGED otherwise. A report that says nothing new changes nothing.
     """
     row = resource.get(tx, RUNTIME, request.runtime_id)
     # A plane that was restored from a backup knows of revisions that are not to come again: they supersede nothing.
@@ -65,7 +65,9 @@ def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.
     RUNTIMES.update(tx, runtime_id, {"state": state, "revision": mutation.revision})
     mutation.record(Action.UPDATE, Kind.RUNTIME, runtime_id, runtime_id=runtime_id)
     application_ids = GROUP_APPLICATIONS.in_groups(tx, GROUP_RUNTIMES.groups_of(tx, runtime_id))
-    if row["state"] == _PENDING and state == RuntimeState.RUNTIME_STATE_READY:
+    # One whose first configurations failed is FAILED, and has run nothing yet all the same.
+    ran_nothing = row["state"] == _PENDING or not row["status_sha256"]
+    if ran_nothing and state == RuntimeState.RUNTIME_STATE_READY:
         outbox.runtime_ready(tx, mutation, application_ids, row)
     else:
         outbox.configuration_changed(tx, mutation, application_ids, [runtime_id])

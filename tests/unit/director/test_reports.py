@@ -138,10 +138,10 @@ def test_the_first_applied_report_makes_the_runtime_ready_and_tells_its_applicat
 
 
 def test_a_runtime_that_fails_and_recovers_is_told_of_as_a_change(reporting: Reporting) -> None:
-    reporting.report(APPLIED)
+    reporting.report(APPLIED, content_sha256="ab" * 32)
     reporting.take_notices()
     for state, expected in ((FAILED, RuntimeState.RUNTIME_STATE_FAILED), (APPLIED, RuntimeState.RUNTIME_STATE_READY)):
-        reporting.report(state)
+        reporting.report(state, content_sha256="ab" * 32)
         assert reporting.read().state == expected
         [notice] = reporting.take_notices()
         assert notice["type"] == "CONFIGURATION_CHANGED"
@@ -152,6 +152,16 @@ def test_a_first_report_of_failure_makes_the_runtime_failed(reporting: Reporting
     reporting.report(FAILED)
     assert reporting.read().state == RuntimeState.RUNTIME_STATE_FAILED
     assert [notice["type"] for notice in reporting.take_notices()] == ["CONFIGURATION_CHANGED"]
+
+
+def test_a_runtime_whose_first_configurations_failed_is_told_of_as_ready_once_one_is_applied(
+    reporting: Reporting,
+) -> None:
+    for state, runs in ((FAILED, ""), (APPLYING, ""), (FAILED, ""), (APPLIED, "ab" * 32), (FAILED, "ab" * 32)):
+        reporting.report(state, content_sha256=runs)
+    reporting.report(APPLIED, content_sha256="cd" * 32)
+    told = [notice["type"] for notice in reporting.take_notices()]
+    assert told == ["CONFIGURATION_CHANGED", "RUNTIME_READY", "CONFIGURATION_CHANGED", "CONFIGURATION_CHANGED"]
 
 
 def test_a_turn_of_state_is_in_the_log_and_leaves_the_update_time(reporting: Reporting) -> None:
