@@ -18,7 +18,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 DOMAIN = "moorage"
 """`ErrorInfo.domain` of every refusal."""
 
-MOST_TEXT = 400
+MOST_TEXT = 800
 """Bytes (UTF-8) of a message, a metadata value or a part of a violation that are sent; what is longer is cut.
 
 A status travels in the trailers. A client that is sent more than 8 KiB of those may drop them all, which is a limit of

@@ -57,7 +57,7 @@ def test_a_refusal_that_repeats_a_long_value_is_cut_and_fits_the_trailers() -> N
         Reason.REASON_UPDATE_MASK_INVALID, f"no {long}", violations=[Violation(long, long)], metadata={"settable": long}
     )
     status = refusal.to_status("call-1")
-    assert status.ByteSize() < 3000
+    assert status.ByteSize() < 4000
     problem = Problem.from_status(status)
     assert problem.message.startswith("no \N{BALLOT BOX}")
     assert problem.message.endswith("...")
