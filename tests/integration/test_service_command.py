@@ -26,3 +26,11 @@ def test_it_runs_with_the_settings_that_it_is_given(tmp_path: Path) -> None:
         done = moorage("connector", "run", "--config", str(up.home / "moorage.toml"))
     assert done.returncode == Exit.PORT_TAKEN  # by the one that `moorage up` runs with the same settings
     assert "cannot be listened on" in done.stderr
+
+
+def test_an_agent_is_passed_the_token_on_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(f'[agent]\nhome = "{tmp_path / "home"}"\n')
+    done = moorage("agent", "run", "--config", str(tmp_path / "agent.toml"), "--token-stdin", stdin="moor_torn\n")
+    assert done.returncode == Exit.TOKEN_MALFORMED
+    assert done.stderr.startswith("agent: no one-time token on standard input: ")
+    assert "torn" not in done.stderr
