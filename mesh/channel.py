@@ -25,7 +25,9 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
+    # How long, at least, one attempt to connect may take; a refused one fails at once all the same. An attempt that is
+    # given up in the middle of its handshake is begun anew, and a host under load then does nothing but shake hands.
+    ("grpc.min_reconnect_backoff_ms", 10_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
