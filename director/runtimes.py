@@ -63,9 +63,13 @@ def get_runtime(tx: Transaction, request: GetRuntimeRequest) -> GetRuntimeRespon
 
 
 def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimesResponse:
-    """Read a page of Runtimes by name; raises `Refusal` (PAGE_TOKEN_INVALID)."""
+    """Read a page of Runtimes by name; raises `Refusal` (PAGE_TOKEN_INVALID).
+
+    What could not be applied is left out: it may be much, and a page of it more than a message takes.
+    """
     page = read_page(request, lambda after, limit: RUNTIMES.page(tx, after, limit), RUNTIMES.place)
-    return ListRuntimesResponse(runtimes=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+    runtimes = [_message({**row, "status_failures": "[]"}) for row in page.rows]
+    return ListRuntimesResponse(runtimes=runtimes, next_page_token=page.next_page_token)
 
 
 def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRequest) -> UpdateRuntimeResponse:

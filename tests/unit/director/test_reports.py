@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportState, ResourceFailure
-from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, Runtime, RuntimeState
+from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, ListRuntimesRequest, Runtime, RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.reports import report_configuration
-from director.runtimes import get_runtime
+from director.runtimes import get_runtime, list_runtimes
 from director.store import tables
 from mesh.errors import Refusal
 from tests.unit.director.plane import Plane, new_id
@@ -64,6 +64,15 @@ def test_a_report_is_kept_with_all_that_it_says(reporting: Reporting) -> None:
     assert (status.content_sha256, status.agent_version) == ("ab" * 32, "1.2")
     assert list(status.failures) == [failure]
     assert status.HasField("report_time")
+
+
+def test_a_list_says_how_each_runtime_stands_but_not_all_that_failed(reporting: Reporting) -> None:
+    reporting.report(FAILED, failures=[ResourceFailure(message="m" * 2000)] * 100)
+    [listed] = reporting.plane.read(list_runtimes, ListRuntimesRequest()).runtimes
+    read = reporting.read()
+    assert len(read.status.failures) == 100
+    del read.status.failures[:]
+    assert listed == read
 
 
 def test_a_mere_report_takes_no_revision(reporting: Reporting) -> None:

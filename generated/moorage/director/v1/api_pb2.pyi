@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Api(_message.Message):
-    """Api is an interface that an Application offers to call."""
+    """Api is an interface that an Application offers to call. It can have up to 1,000 of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

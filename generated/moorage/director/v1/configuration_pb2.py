@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/configuration.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\'moorage/director/v1/specification.proto\"\xca\x01\n\x18\x41pplicationConfiguration\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x33\n\x04\x61pis\x18\x04 \x03(\x0b\x32%.moorage.director.v1.ApiConfiguration\x12>\n\nevent_apis\x18\x05 \x03(\x0b\x32*.moorage.director.v1.EventApiConfiguration\"\xbf\x01\n\x10\x41piConfiguration\x12\x0e\n\x06\x61pi_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ntarget_url\x18\x04 \x01(\t\x12\x46\n\x14specification_format\x18\x05 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x06 \x01(\t\"\xb6\x01\n\x15\x45ventApiConfiguration\x12\x14\n\x0c\x65vent_api_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x46\n\x14specification_format\x18\x04 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x05 \x01(\t\"H\n\x0bResumePoint\x12\x1e\n\x08plane_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"o\n\x19WatchConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x30\n\x06resume\x18\x02 \x01(\x0b\x32 .moorage.director.v1.ResumePoint\"\xb6\x02\n\x1aWatchConfigurationResponse\x12\x10\n\x08plane_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12\x43\n\x0c\x61pplications\x18\x04 \x03(\x0b\x32-.moorage.director.v1.ApplicationConfiguration\x12\x1f\n\x17removed_application_ids\x18\x05 \x03(\t\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x05reset\x18\x08 \x01(\x0e\x32 .moorage.director.v1.ResetReason\"\xaa\x02\n\x1aReportConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x30\n\x0e\x63ontent_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12;\n\x05state\x18\x04 \x01(\x0e\x32 .moorage.director.v1.ReportStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12@\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32$.moorage.director.v1.ResourceFailureB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1e\n\ragent_version\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\"/\n\x1bReportConfigurationResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"Q\n\x0fResourceFailure\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"J\n\"GetApplicationConfigurationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"m\n#GetApplicationConfigurationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x08runtimes\x18\x02 \x03(\x0b\x32\".moorage.director.v1.ServedRuntime\"f\n\rServedRuntime\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x11\n\tevent_url\x18\x04 \x01(\t\x12\x11\n\tspiffe_id\x18\x05 \x01(\t*\x97\x01\n\x11\x43onfigurationKind\x12\"\n\x1e\x43ONFIGURATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONFIGURATION_KIND_SNAPSHOT\x10\x01\x12\x1c\n\x18\x43ONFIGURATION_KIND_DELTA\x10\x02\x12\x1f\n\x1b\x43ONFIGURATION_KIND_BOOKMARK\x10\x03*a\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESET_REASON_COMPACTED\x10\x01\x12\x18\n\x14RESET_REASON_FOREIGN\x10\x02*y\n\x0bReportState\x12\x1c\n\x18REPORT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_STATE_APPLYING\x10\x01\x12\x18\n\x14REPORT_STATE_APPLIED\x10\x02\x12\x17\n\x13REPORT_STATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/configuration.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\'moorage/director/v1/specification.proto\"\xca\x01\n\x18\x41pplicationConfiguration\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x33\n\x04\x61pis\x18\x04 \x03(\x0b\x32%.moorage.director.v1.ApiConfiguration\x12>\n\nevent_apis\x18\x05 \x03(\x0b\x32*.moorage.director.v1.EventApiConfiguration\"\xbf\x01\n\x10\x41piConfiguration\x12\x0e\n\x06\x61pi_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ntarget_url\x18\x04 \x01(\t\x12\x46\n\x14specification_format\x18\x05 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x06 \x01(\t\"\xb6\x01\n\x15\x45ventApiConfiguration\x12\x14\n\x0c\x65vent_api_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x46\n\x14specification_format\x18\x04 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x05 \x01(\t\"H\n\x0bResumePoint\x12\x1e\n\x08plane_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"o\n\x19WatchConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x30\n\x06resume\x18\x02 \x01(\x0b\x32 .moorage.director.v1.ResumePoint\"\xb6\x02\n\x1aWatchConfigurationResponse\x12\x10\n\x08plane_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12\x43\n\x0c\x61pplications\x18\x04 \x03(\x0b\x32-.moorage.director.v1.ApplicationConfiguration\x12\x1f\n\x17removed_application_ids\x18\x05 \x03(\t\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x05reset\x18\x08 \x01(\x0e\x32 .moorage.director.v1.ResetReason\"\x9b\x03\n\x1aReportConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x30\n\x0e\x63ontent_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12;\n\x05state\x18\x04 \x01(\x0e\x32 .moorage.director.v1.ReportStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12@\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32$.moorage.director.v1.ResourceFailureB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1e\n\ragent_version\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@:o\xbaHl\x1aj\n\x0e\x66\x61ilures.state\x12+failures come only with REPORT_STATE_FAILED\x1a+this.state == 3 || size(this.failures) == 0\"/\n\x1bReportConfigurationResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"Q\n\x0fResourceFailure\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"J\n\"GetApplicationConfigurationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"m\n#GetApplicationConfigurationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x08runtimes\x18\x02 \x03(\x0b\x32\".moorage.director.v1.ServedRuntime\"f\n\rServedRuntime\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x11\n\tevent_url\x18\x04 \x01(\t\x12\x11\n\tspiffe_id\x18\x05 \x01(\t*\x97\x01\n\x11\x43onfigurationKind\x12\"\n\x1e\x43ONFIGURATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONFIGURATION_KIND_SNAPSHOT\x10\x01\x12\x1c\n\x18\x43ONFIGURATION_KIND_DELTA\x10\x02\x12\x1f\n\x1b\x43ONFIGURATION_KIND_BOOKMARK\x10\x03*a\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESET_REASON_COMPACTED\x10\x01\x12\x18\n\x14RESET_REASON_FOREIGN\x10\x02*y\n\x0bReportState\x12\x1c\n\x18REPORT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_STATE_APPLYING\x10\x01\x12\x18\n\x14REPORT_STATE_APPLIED\x10\x02\x12\x17\n\x13REPORT_STATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,18 +52,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['failures']._serialized_options = b'\272H\005\222\001\002\020d'
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['agent_version']._loaded_options = None
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['agent_version']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REPORTCONFIGURATIONREQUEST']._loaded_options = None
+  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_options = b'\272Hl\032j\n\016failures.state\022+failures come only with REPORT_STATE_FAILED\032+this.state == 3 || size(this.failures) == 0'
   _globals['_RESOURCEFAILURE'].fields_by_name['application_id']._loaded_options = None
   _globals['_RESOURCEFAILURE'].fields_by_name['application_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_RESOURCEFAILURE'].fields_by_name['message']._loaded_options = None
   _globals['_RESOURCEFAILURE'].fields_by_name['message']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_GETAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_GETAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
-  _globals['_CONFIGURATIONKIND']._serialized_start=1976
-  _globals['_CONFIGURATIONKIND']._serialized_end=2127
-  _globals['_RESETREASON']._serialized_start=2129
-  _globals['_RESETREASON']._serialized_end=2226
-  _globals['_REPORTSTATE']._serialized_start=2228
-  _globals['_REPORTSTATE']._serialized_end=2349
+  _globals['_CONFIGURATIONKIND']._serialized_start=2089
+  _globals['_CONFIGURATIONKIND']._serialized_end=2240
+  _globals['_RESETREASON']._serialized_start=2242
+  _globals['_RESETREASON']._serialized_end=2339
+  _globals['_REPORTSTATE']._serialized_start=2341
+  _globals['_REPORTSTATE']._serialized_end=2462
   _globals['_APPLICATIONCONFIGURATION']._serialized_start=168
   _globals['_APPLICATIONCONFIGURATION']._serialized_end=370
   _globals['_APICONFIGURATION']._serialized_start=373
@@ -77,15 +79,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_start=939
   _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_end=1249
   _globals['_REPORTCONFIGURATIONREQUEST']._serialized_start=1252
-  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_end=1550
-  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_start=1552
-  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_end=1599
-  _globals['_RESOURCEFAILURE']._serialized_start=1601
-  _globals['_RESOURCEFAILURE']._serialized_end=1682
-  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_start=1684
-  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_end=1758
-  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_start=1760
-  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_end=1869
-  _globals['_SERVEDRUNTIME']._serialized_start=1871
-  _globals['_SERVEDRUNTIME']._serialized_end=1973
+  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_end=1663
+  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_start=1665
+  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_end=1712
+  _globals['_RESOURCEFAILURE']._serialized_start=1714
+  _globals['_RESOURCEFAILURE']._serialized_end=1795
+  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_start=1797
+  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_end=1871
+  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_start=1873
+  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_end=1982
+  _globals['_SERVEDRUNTIME']._serialized_start=1984
+  _globals['_SERVEDRUNTIME']._serialized_end=2086
 # @@protoc_insertion_point(module_scope)

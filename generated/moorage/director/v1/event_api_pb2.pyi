@@ -23,7 +23,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EventApi(_message.Message):
-    """EventApi is a set of events that an Application sends."""
+    """EventApi is a set of events that an Application sends. It can have up to 1,000 of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

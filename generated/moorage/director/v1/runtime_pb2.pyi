@@ -136,7 +136,7 @@ class RuntimeStatus(_message.Message):
     """Version of the agent."""
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[_configuration_pb2.ResourceFailure]:
-        """What could not be applied, and why."""
+        """What could not be applied, and why. Left out of lists."""
 
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
@@ -306,7 +306,7 @@ class ListRuntimesResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Runtime]:
-        """Ordered by name."""
+        """Ordered by name, without the failures of their reports."""
 
     def __init__(
         self,

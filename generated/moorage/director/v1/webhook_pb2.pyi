@@ -20,7 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Webhook(_message.Message):
     """Webhook is where an Application hears of the Runtimes it serves: a POST of JSON, signed by the Standard Webhooks
-    scheme, with the type `RUNTIME_READY` or `CONFIGURATION_CHANGED`.
+    scheme. Its type is `RUNTIME_READY` where a Runtime that ran nothing before runs its configuration now, and
+    `CONFIGURATION_CHANGED` where Runtimes came, went or altered.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -78,6 +78,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The operation cannot be cancelled."""
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 34
     """The operation has not ended, so its record cannot be deleted."""
+    REASON_LIMIT_REACHED: _Reason.ValueType  # 35
+    """There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
     REASON_TOKEN_MALFORMED: _Reason.ValueType  # 40
     """The token is not whole: truncated, mistyped, or no token at all."""
     REASON_TOKEN_REFUSED: _Reason.ValueType  # 41
@@ -152,6 +154,8 @@ REASON_OPERATION_NOT_CANCELLABLE: Reason.ValueType  # 33
 """The operation cannot be cancelled."""
 REASON_OPERATION_RUNNING: Reason.ValueType  # 34
 """The operation has not ended, so its record cannot be deleted."""
+REASON_LIMIT_REACHED: Reason.ValueType  # 35
+"""There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
 REASON_TOKEN_MALFORMED: Reason.ValueType  # 40
 """The token is not whole: truncated, mistyped, or no token at all."""
 REASON_TOKEN_REFUSED: Reason.ValueType  # 41

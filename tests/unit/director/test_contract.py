@@ -1,0 +1,39 @@
+"""What the contract says is valid, where it takes more than a rule of one field."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from moorage.director.v1 import api_pb2, application_pb2, event_api_pb2, group_pb2, runtime_pb2
+from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportState, ResourceFailure
+from protovalidate import Validator
+
+from tests.unit.director.plane import new_id
+
+UPDATES: list[Any] = [
+    api_pb2.UpdateApiRequest,
+    application_pb2.UpdateApplicationRequest,
+    event_api_pb2.UpdateEventApiRequest,
+    group_pb2.UpdateGroupRequest,
+    runtime_pb2.UpdateRuntimeRequest,
+]
+
+
+def broken_rules(request: Message) -> set[str]:
+    return {each.proto.rule_id for each in Validator().collect_violations(request)}
+
+
+@pytest.mark.parametrize("update", UPDATES, ids=lambda update: update.DESCRIPTOR.name)
+def test_an_update_mask_is_of_a_bounded_length(update: Any) -> None:
+    rule = "update_mask.paths"
+    assert rule not in broken_rules(update(update_mask=FieldMask(paths=["name"] * 32)))
+    assert rule in broken_rules(update(update_mask=FieldMask(paths=["name"] * 33)))
+
+
+@pytest.mark.parametrize("state", [ReportState.REPORT_STATE_APPLYING, ReportState.REPORT_STATE_APPLIED])
+def test_only_a_report_of_failure_has_failures(state: ReportState.ValueType) -> None:
+    report = ReportConfigurationRequest(runtime_id=new_id(), state=state, failures=[ResourceFailure(message="why")])
+    assert broken_rules(report) == {"failures.state"}
+    report.state = ReportState.REPORT_STATE_FAILED
+    assert broken_rules(report) == set()
