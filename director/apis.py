@@ -23,7 +23,7 @@ from director.store.registry import Values
 
 
 def create_api(tx: Transaction, mutation: Mutation, request: CreateApiRequest, document: Document) -> CreateApiResponse:
-    """Register an API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN)."""
+    """Register an API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
     return CreateApiResponse(api=_message(offers.create(tx, mutation, API, request.api, document)))
 
 

@@ -25,7 +25,7 @@ from director.store.registry import Values
 def create_event_api(
     tx: Transaction, mutation: Mutation, request: CreateEventApiRequest, document: Document
 ) -> CreateEventApiResponse:
-    """Register an Event API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN)."""
+    """Register an Event API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
     return CreateEventApiResponse(
         event_api=_message(offers.create(tx, mutation, EVENT_API, request.event_api, document))
     )

@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from moorage.director.v1.api_pb2 import Api, ListApisRequest
 from moorage.director.v1.event_api_pb2 import EventApi, ListEventApisRequest
 from moorage.director.v1.specification_pb2 import Specification
+from moorage.errors.v1.errors_pb2 import Reason
 
 from director import resource
 from director.changes import Action, Mutation
@@ -19,7 +20,12 @@ from director.specifications.inspected import InspectedSpecification
 from director.store import Transaction, specifications
 from director.store.registry import APPLICATIONS, Values
 from director.times import to_timestamp
+from mesh.errors import Refusal
 from mesh.paging import Page, read_page
+
+MOST_OFFERS = 1000
+"""How many of each kind an Application can have. As large as they can be, all of them still go into one message of the
+stream, which is how a Runtime gets an Application; and a change of one reads no more than these."""
 
 Offer = Api | EventApi
 Document = InspectedSpecification | None
@@ -27,10 +33,14 @@ Document = InspectedSpecification | None
 
 
 def create(tx: Transaction, mutation: Mutation, kind: ResourceKind, sent: Offer, document: Document) -> Values:
-    """Store a new offer with its document and return its row; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN)."""
+    """Store a new offer with its document and return its row.
+
+    Raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED).
+    """
     if APPLICATIONS.find(tx, sent.application_id) is None:
         raise resource.not_found(APPLICATION, sent.application_id, f"{kind.field}.application_id")
     values = {name: getattr(sent, name) for name in kind.settable if name != "specification"}
+    _check_room(tx, kind, sent.application_id)
     _keep(tx, document)
     row = resource.create(tx, mutation, kind, {"application_id": sent.application_id, **values, **_key(document)})
     _record(tx, mutation, kind, Action.CREATE, row)
@@ -118,6 +128,16 @@ def _specification(row: Values) -> Specification | None:
         state=row["specification_state"],
         problems=json.loads(row["specification_problems"]),
     )
+
+
+def _check_room(tx: Transaction, kind: ResourceKind, application_id: str) -> None:
+    if kind.registry.count(tx, application_id) >= MOST_OFFERS:
+        raise Refusal(
+            Reason.REASON_LIMIT_REACHED,
+            f"the application has {MOST_OFFERS} {kind.noun}s already",
+            field=f"{kind.field}.application_id",
+            metadata={"limit": str(MOST_OFFERS)},
+        )
 
 
 def _record(tx: Transaction, mutation: Mutation, kind: ResourceKind, action: Action, row: Values) -> None:

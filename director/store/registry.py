@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, tuple_, update
 
 from director.store.tables import apis, applications, event_apis, groups, runtimes, specifications
 
@@ -25,6 +25,7 @@ class Registry:
         self._order = [table.c[name] for name in ((scope, "name") if scope else ("name",))]
         self._find = self._select().where(self._id == bindparam("id"))
         self._holder = select(self._id).where(*(column == bindparam(column.name) for column in self._order))
+        self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
         self._insert = insert(table)
         self._delete = delete(table).where(self._id == bindparam("id"))
         self._first = self._select().order_by(*self._order).limit(bindparam("limit"))
@@ -60,6 +61,11 @@ class Registry:
     def present(self, tx: Connection, ids: Collection[str]) -> set[str]:
         """Those of `ids` that exist."""
         return set(tx.execute(select(self._id).where(self._id.in_(ids))).scalars()) if ids else set()
+
+    def count(self, tx: Connection, scope: str) -> int:
+        """How many rows there are of one scope."""
+        number: int = tx.execute(self._count, {"scope": scope}).scalar_one()
+        return number
 
     def page(
         self, tx: Connection, after: tuple[str, ...] | None, limit: int, scope: str | None = None

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from moorage.director.v1 import api_pb2, event_api_pb2
+from moorage.director.v1.configuration_pb2 import ApiConfiguration, ApplicationConfiguration, EventApiConfiguration
 from moorage.director.v1.specification_pb2 import SpecificationState
 
 from director import apis, event_apis
 from director.changes import Action, Kind
+from director.offers import MOST_OFFERS
 from director.specifications.inspected import InspectedSpecification
 from director.store import tables
+from mesh.limits import MAX_TRANSPORT_BYTES
 from tests.unit.director.plane import Plane, asyncapi, new_id, openapi, sent
 from tests.unit.director.refused import refused
 
@@ -97,6 +100,38 @@ def test_a_name_is_unique_within_its_application_only(plane: Plane, offers: Offe
     with refused("NAME_TAKEN", f"{offers.field}.name") as refusal:
         offers.create(one.application_id, "orders")
     assert refusal.metadata == {"id": offers.id(first)}
+
+
+def test_an_application_can_have_so_many_offers_of_a_kind_and_no_more(
+    plane: Plane, offers: Offers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("director.offers.MOST_OFFERS", 2)
+    one, other = plane.application(), plane.application()
+    first, _ = [offers.create(one.application_id) for _ in range(2)]
+    with refused("LIMIT_REACHED", f"{offers.field}.application_id") as refusal:
+        offers.create(one.application_id)
+    assert refusal.metadata == {"limit": "2"}
+    offers.create(other.application_id)
+    offers.delete(one.application_id, offers.id(first))
+    offers.create(one.application_id)
+
+
+def test_an_application_as_large_as_one_can_be_goes_into_one_message_of_the_stream() -> None:
+    id, name, description = new_id(), "n" * 63, "\N{GRINNING FACE}" * 1000
+    about: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "specification_sha256": "0" * 64,
+        "specification_format": 2,
+    }
+    largest = ApplicationConfiguration(
+        application_id=id,
+        name=name,
+        description=description,
+        apis=[ApiConfiguration(api_id=id, target_url="u" * 2048, **about)] * MOST_OFFERS,
+        event_apis=[EventApiConfiguration(event_api_id=id, **about)] * MOST_OFFERS,
+    )
+    assert largest.ByteSize() < MAX_TRANSPORT_BYTES - 1024
 
 
 def test_an_offer_is_not_found_under_another_application(plane: Plane, offers: Offers) -> None:
