@@ -69,12 +69,12 @@ class PageToken:
         try:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             key = tuple(json.loads(raw[_DIGEST_BYTES:]))
-        except (ValueError, TypeError):
+            # Not only the digest: base64 has several spellings of the same bytes.
+            if all(isinstance(part, str) for part in key) and PageToken.encode(key, request) == token:
+                return key
+        except (ValueError, TypeError):  # JSON can spell half a character, which is no text
             raise _refusal() from None
-        # Not only the digest: base64 has several spellings of the same bytes.
-        if PageToken.encode(key, request) != token:
-            raise _refusal()
-        return key
+        raise _refusal()
 
 
 def _digest(body: bytes, request: Message) -> bytes:

@@ -1,5 +1,7 @@
 """Page tokens: given for one request, good for no other."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,14 @@ def test_what_is_no_token_is_refused(text: str) -> None:
         PageToken.decode(text, ListApplicationsRequest())
     assert caught.value.name == "PAGE_TOKEN_INVALID"
     assert caught.value.violations[0].field == "page_token"
+
+
+@pytest.mark.parametrize("body", [b'["\\ud800"]', b"[1, 2]", b'{"a": 1}', b'"ab"', b"7", b"null", b"[" * 300])
+def test_a_token_around_what_is_no_key_is_refused(body: bytes) -> None:
+    token = base64.urlsafe_b64encode(bytes(12) + body).rstrip(b"=").decode()
+    with pytest.raises(Refusal) as caught:
+        PageToken.decode(token, ListApplicationsRequest())
+    assert caught.value.name == "PAGE_TOKEN_INVALID"
 
 
 def test_a_token_of_another_method_is_refused() -> None:
