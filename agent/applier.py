@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import NoReturn, ParamSpec, TypeVar
 
 from moorage.director.v1.configuration_pb2 import (
@@ -19,6 +20,10 @@ from agent.hook import Hook, HookFailed
 from agent.outcome import Outcome
 from certs.clock import Clock
 from mesh import telemetry
+from mesh.backoff import Backoff
+
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=5)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +33,9 @@ _log = telemetry.logger("applier")
 
 class Applier:
     """Holds one slot: a configuration that is offered replaces one that still waits there.
+
+    What a hook refuses is not tried again: it would be refused again. What the disk could not take is, after waits that
+    `retries` gives, for the disk may be full today and not tomorrow.
 
     `applied` is what `cache` was opened with. `on_outcome` is called on the event loop.
     """
@@ -39,12 +47,15 @@ class Applier:
         hook: Hook,
         clock: Clock,
         on_outcome: Callable[[Outcome], None],
+        retries: Backoff | None = None,
     ) -> None:
         self._cache = cache
         self._applied = applied
         self._hook = hook
         self._clock = clock
         self._on_outcome = on_outcome
+        self._retries = retries or Backoff(FIRST_RETRY, LONGEST_RETRY)
+        self._retry_at: float | None = None
         self._failed: Configuration | None = None
         self._slot: Configuration | None = None
         self._filled = asyncio.Event()
@@ -65,8 +76,8 @@ class Applier:
         """Apply what is offered until cancelled; what was not confirmed by then is taken back."""
         try:
             while True:
-                await self._filled.wait()
-                self._filled.clear()
+                if not await self._offered() and self._failed is not None:
+                    await self._apply(self._failed)
                 configuration, self._slot = self._slot, None
                 if configuration is not None:
                     await self._take(configuration)
@@ -74,10 +85,21 @@ class Applier:
             self._thread.submit(self._take_back)
             self._thread.shutdown(wait=True)
 
+    async def _offered(self) -> bool:
+        """Wait until something is offered; False where it is time to try what failed again."""
+        try:
+            async with asyncio.timeout_at(self._retry_at):
+                await self._filled.wait()
+        except TimeoutError:
+            return False
+        self._filled.clear()
+        return True
+
     async def _take(self, configuration: Configuration) -> None:
         failed = self._failed
         if failed and (failed.plane_id, failed.changed_at) == (configuration.plane_id, configuration.changed_at):
-            return  # only a bookmark moved: trying the same again would fail the same way
+            self._failed = configuration  # only a bookmark moved: trying the same again would fail the same way
+            return
         if failed is None and self._applied and _same_content(self._applied.configuration, configuration):
             await self._move(self._applied, configuration)
         else:
@@ -104,17 +126,21 @@ class Applier:
             await self._hook.run(configuration.revision, self._cache.current)
             self._applied = await self._on_disk(self._cache.confirm, generation, configuration, self._clock())
         except ApplicationFailed as error:
-            await self._fail(configuration, str(error), error.application_id)
+            await self._fail(configuration, str(error), error.application_id, retry=True)
         except OSError as error:
-            await self._fail(configuration, f"its files cannot be written: {error.strerror or type(error).__name__}")
+            why = f"its files cannot be written: {error.strerror or type(error).__name__}"
+            await self._fail(configuration, why, retry=True)
         except HookFailed as error:
             await self._fail(configuration, str(error))
         else:
-            self._failed = None
+            self._failed = self._retry_at = None
+            self._retries.reset()
             self._tell(REPORT_STATE_APPLIED, configuration)
             await self._on_disk(self._prune)
 
-    async def _fail(self, configuration: Configuration, message: str, application_id: str = "") -> None:
+    async def _fail(
+        self, configuration: Configuration, message: str, application_id: str = "", *, retry: bool = False
+    ) -> None:
         _log.error(
             "the configuration could not be applied; the one before stays",
             revision=configuration.revision,
@@ -123,6 +149,7 @@ class Applier:
         )
         await self._on_disk(self._take_back)
         self._failed = configuration
+        self._retry_at = asyncio.get_running_loop().time() + self._retries.next() if retry else None
         self._tell(REPORT_STATE_FAILED, configuration, ResourceFailure(application_id=application_id, message=message))
 
     def _tell(self, state: ReportState.ValueType, configuration: Configuration, *failures: ResourceFailure) -> None:

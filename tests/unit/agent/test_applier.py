@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from agent.configuration import Configuration
 from agent.disk import Disk
 from agent.hook import Hook, HookFailed
 from agent.outcome import Outcome
+from mesh.backoff import Backoff
 from tests.support.configurations import application, application_id_of, configuration
 from tests.unit.agent.disks import FailingDisk, shown
 
@@ -68,9 +69,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, disk: Disk | None = None) -> AsyncIterator[Scene]:
+async def scene(folder: Path, disk: Disk | None = None, retries: Backoff | None = None) -> AsyncIterator[Scene]:
     cache, hook, outcomes = Cache(folder, disk or Disk()), HookDouble(), asyncio.Queue[Outcome]()
-    applier = Applier(cache, cache.open(), hook, lambda: AT, outcomes.put_nowait)
+    applier = Applier(cache, cache.open(), hook, lambda: AT, outcomes.put_nowait, retries)
     task = asyncio.create_task(applier.run())
     try:
         yield Scene(folder, applier, hook, outcomes)
@@ -223,6 +224,53 @@ async def test_an_application_that_cannot_be_written_is_named(tmp_path: Path) ->
         [failure] = outcome.failures
         assert failure.application_id == application_id_of(2)
         assert "No space left on device" in failure.message
+
+
+class FullDisk(Disk):
+    """Takes no file while `full`."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.tried = 0
+
+    def write(self, path: Path, content: bytes) -> None:
+        self.tried += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write(path, content)
+
+
+SOON = timedelta(milliseconds=1)
+
+
+async def test_what_the_disk_had_no_room_for_is_applied_once_it_has(tmp_path: Path) -> None:
+    disk = FullDisk()
+    async with scene(tmp_path, disk, Backoff(SOON, SOON)) as at:
+        new = configuration(1, application(1))
+        assert (await at.apply(new)).state == REPORT_STATE_FAILED
+        assert (await at.settled()).state == REPORT_STATE_FAILED
+        at.applier.offer(new.moved(7))
+        disk.full = False
+        while (outcome := await at.settled()).state == REPORT_STATE_FAILED:
+            pass
+        assert outcome.content_sha256 == new.content_sha256
+        there = shown(tmp_path)
+        assert there is not None
+        assert there.content_sha256 == new.content_sha256
+        tried = disk.tried
+        assert (await at.apply(configuration(8, application(1), application(2)))).state == REPORT_STATE_APPLIED
+        assert disk.tried == tried + 2  # the second application and the manifest: nothing was tried again meanwhile
+
+
+async def test_what_comes_while_the_disk_is_full_is_tried_in_the_place_of_what_failed(tmp_path: Path) -> None:
+    disk = FullDisk()
+    hours = timedelta(hours=1)
+    async with scene(tmp_path, disk, Backoff(hours, hours)) as at:
+        await at.apply(configuration(1, application(1)))
+        disk.full = False
+        newer = configuration(2, application(1, version=2))
+        assert await at.apply(newer) == Outcome(REPORT_STATE_APPLIED, 2, newer.content_sha256)
+        assert at.hook.ran == [2]
 
 
 OLDEST = configuration(1, application(1))
