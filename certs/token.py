@@ -111,15 +111,15 @@ def _checked_body(text: str) -> bytes:
         content = base64.b32decode(digits.upper() + "=" * (-len(digits) % 8))
     except ValueError as error:  # a number of digits that no number of bytes gives
         raise _truncated() from error
-    if content and content[0] != VERSION:
-        raise TokenMalformed(
-            TokenReason.UNKNOWN_VERSION, f"the token is of version {content[0]}; this program knows {VERSION}"
-        )
-    if len(content) < 2 or len(content) < _shortest(pins=content[1]):
-        raise _truncated()
     body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
-    canonical = base64.b32encode(content).decode().rstrip("=").lower() == digits
-    if checksum != _checksum(body) or not canonical:
+    whole = checksum == _checksum(body) and base64.b32encode(content).decode().rstrip("=").lower() == digits
+    if whole and body[:1] != bytes([VERSION]):
+        raise TokenMalformed(
+            TokenReason.UNKNOWN_VERSION, f"the token is of version {body[0]}; this program knows {VERSION}"
+        )
+    if len(content) < 2 or (content[0] == VERSION and len(content) < _shortest(pins=content[1])):
+        raise _truncated()
+    if not whole:
         raise TokenMalformed(
             TokenReason.CHECKSUM, "the token's checksum is wrong: it was mistyped or its end is missing"
         )
