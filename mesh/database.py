@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import sqlalchemy
 from moorage.errors.v1.errors_pb2 import Reason
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from mesh import telemetry
@@ -55,6 +55,7 @@ class Database:
         self._write_lane = _Lane(writing)
         self._read_lane = _Lane(reading)
         self._on_commit: list[Callable[[], None]] = []
+        self._write_failed = False
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -83,7 +84,11 @@ class Database:
         loop = asyncio.get_running_loop()
 
         def run() -> T:
-            result: T = self._write_lane.run(unit, *args, **kwargs)
+            try:
+                result: T = self._write_lane.run(unit, *args, **kwargs)
+            except Refusal as refusal:
+                self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
+                raise
             for notify in self._on_commit:
                 loop.call_soon_threadsafe(notify)
             return result
@@ -103,8 +108,14 @@ class Database:
         return result
 
     async def check(self) -> None:
-        """Raise `Refusal` (DATABASE_UNAVAILABLE) unless the database can be written to now."""
+        """Raise `Refusal` (DATABASE_UNAVAILABLE) unless the database can be locked now and no write failed of late.
+
+        A full disk lets the lock be had. So a write that it failed since the check before makes this one fail.
+        """
+        failed, self._write_failed = self._write_failed, False
         await _on(self._writer, lambda: self._write_lane.run(lambda tx: None))
+        if failed:
+            raise _unavailable()
 
     def close(self) -> None:
         """Let the units that run end, then close every connection."""
@@ -128,15 +139,13 @@ class _Lane:
                 return unit(connection, *args, **kwargs)
         except RolledBack as rolled_back:
             return rolled_back.result
-        except (OperationalError, sqlite3.OperationalError) as error:
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not _is_of_the_database(cause):
+                raise
             self._drop()
-            # The driver's own words: SQLAlchemy's would show the statement's values.
-            _log.error("database unavailable", error=str(getattr(error, "orig", error)))
-            raise Refusal(
-                Reason.REASON_DATABASE_UNAVAILABLE,
-                "the service cannot use its database",
-                retry_after=_RETRY_AFTER,
-            ) from error
+            _log.error("database unavailable", error=str(cause))
+            raise _unavailable() from error
 
     def close(self) -> None:
         while self._open:
@@ -163,10 +172,20 @@ async def _on(executor: Executor, run: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(executor, run)
 
 
+def _is_of_the_database(cause: BaseException | None) -> bool:
+    """Whether it is the database that fails (locked, full, unreadable, damaged), and not what was asked of it."""
+    return isinstance(cause, sqlite3.OperationalError) or type(cause) is sqlite3.DatabaseError
+
+
+def _unavailable() -> Refusal:
+    return Refusal(Reason.REASON_DATABASE_UNAVAILABLE, "the service cannot use its database", retry_after=_RETRY_AFTER)
+
+
 def _sqlite_engine(path: Path, *, writes: bool) -> Engine:
     engine = sqlalchemy.create_engine(
         sqlalchemy.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
+        hide_parameters=True,  # an error's text goes to the log, and values do not belong there
         connect_args={"check_same_thread": False, "isolation_level": None},
     )
 

@@ -149,6 +149,39 @@ async def test_a_database_that_cannot_be_written_is_unavailable(tmp_path: Path, 
     assert await database.write(insert, 2) == 2
 
 
+async def test_a_database_that_is_damaged_is_unavailable(tmp_path: Path, database: Database) -> None:
+    await database.write(create)
+    file = tmp_path / "state" / "x.sqlite"
+    for each in (file, file.with_name("x.sqlite-wal")):
+        each.write_bytes(b"no database" * 10_000)
+    with pytest.raises(Refusal) as caught:
+        await database.read(values)
+    assert caught.value.reason == Reason.REASON_DATABASE_UNAVAILABLE
+
+
+async def test_a_write_that_failed_fails_the_next_check_and_no_more(database: Database) -> None:
+    def full(tx: Connection) -> None:
+        tx.execute(text("PRAGMA max_page_count = 1"))
+        for value in range(2000):
+            insert(tx, value)
+
+    await database.write(create)
+    await database.check()
+    with pytest.raises(Refusal):
+        await database.write(full)
+    with pytest.raises(Refusal) as caught:
+        await database.check()
+    assert caught.value.reason == Reason.REASON_DATABASE_UNAVAILABLE
+    await database.check()
+
+
+async def test_a_failure_is_told_without_the_values_of_its_statement(database: Database) -> None:
+    await database.write(create)
+    with pytest.raises(IntegrityError) as caught:
+        await database.write(lambda tx: [insert(tx, 31415926) for _ in range(2)])
+    assert "31415926" not in str(caught.value)
+
+
 def test_the_file_is_for_its_owner_alone(database: Database, tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "state" / "x.sqlite").stat().st_mode) == 0o600
 
