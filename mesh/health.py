@@ -12,7 +12,6 @@ from contextlib import suppress
 from grpc_health.v1 import health, health_pb2
 
 from mesh import telemetry
-from mesh.errors import Refusal
 
 CHECK_INTERVAL = 2.0
 """Seconds between two rounds of checks, give or take a fifth."""
@@ -71,7 +70,7 @@ class Readiness:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 await check()
-        except (Refusal, OSError, TimeoutError) as error:
-            _log.warning("dependency away", dependency=name, error=str(error))
+        except Exception as error:  # whatever it is: the next round must come
+            _log.warning("dependency away", dependency=name, error=str(error) or type(error).__name__)
             return False
         return True
