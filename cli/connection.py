@@ -5,7 +5,6 @@ Nothing of gRPC is imported before the first call, so that help and usage errors
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -219,15 +218,9 @@ class Connection:
         return Peer(service, address, make(self._channels[address]), self.timeout)
 
     def _open_mtls_channel(self, address: str) -> "grpc.aio.Channel":
-        silence_grpc()
         from mesh.channel import open_channel
 
         return open_channel(address, self.identity)
-
-
-def silence_grpc() -> None:
-    """Keep gRPC's own log off standard error: what it says comes with the error too. Call before it is imported."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _addresses_of(file: Path) -> dict[str, str]:

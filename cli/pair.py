@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.connection import ADDRESSES_FILE, silence_grpc
+from cli.connection import ADDRESSES_FILE
 from cli.options import FILE, Span, output_option, read_secret
 from cli.output import Output, tell
 from mesh.exits import Exit, Stopped
@@ -74,7 +74,6 @@ def _token(argument: str | None, file: Path | None) -> str:
 async def _paired(
     token: "OneTimeToken", folder: Path, replace: bool, timeout: timedelta
 ) -> tuple["LoadedIdentity", dict[str, str]]:
-    silence_grpc()
     from google.protobuf.json_format import MessageToDict
 
     from certs import files
