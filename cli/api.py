@@ -71,7 +71,7 @@ async def create(
     warn_of(response.api.specification)
 
 
-@api.command()
+@api.command(short_help="Show one API, named by id or name.")
 @_API
 @application_option
 @connected

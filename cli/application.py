@@ -103,7 +103,7 @@ async def update(
     plane.output.one(response.application)
 
 
-@application.command()
+@application.command(short_help="Remove an Application with all that it offers.")
 @_APPLICATION
 @etag_option
 @connected
@@ -117,7 +117,7 @@ async def delete(plane: Connection, application: str, etag: str | None) -> None:
     tell(f"application {application} is deleted")
 
 
-@application.command()
+@application.command(short_help="Show the Runtimes that an Application serves.")
 @click.argument("application", required=False)
 @connected
 async def runtimes(plane: Connection, application: str | None) -> None:
@@ -130,7 +130,7 @@ async def runtimes(plane: Connection, application: str | None) -> None:
     plane.output.many(response.runtimes, "runtimes", RUNTIME_COLUMNS)
 
 
-@application.group()
+@application.group(short_help="Where an Application hears of its Runtimes.")
 def webhook() -> None:
     """Where an Application hears of its Runtimes: POST requests, signed by the Standard Webhooks scheme."""
 

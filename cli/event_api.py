@@ -67,7 +67,7 @@ async def create(
     warn_of(response.event_api.specification)
 
 
-@event_api.command()
+@event_api.command(short_help="Show one Event API, named by id or name.")
 @_EVENT_API
 @application_option
 @connected

@@ -104,7 +104,7 @@ async def create(
     await _show(plane, metadata.runtime_id)
 
 
-@runtime.command()
+@runtime.command(short_help="Show one Runtime, named by id or name.")
 @_RUNTIME
 @connected
 async def get(plane: Connection, runtime: str) -> None:
@@ -187,7 +187,7 @@ async def delete(
     tell(f"runtime {runtime} is deleted")
 
 
-@runtime.command()
+@runtime.command(short_help="Stream a Runtime's configuration as it changes.")
 @_RUNTIME
 @click.option("--once", is_flag=True, help="End once the configuration as it is now is shown.")
 @connected

@@ -15,7 +15,7 @@ def token() -> None:
     """One-time tokens: what a newcomer pairs with."""
 
 
-@token.command()
+@token.command(short_help="Issue a token for an Application or a Runtime.")
 @click.option("--application", help="Id or name of the Application that it is for.")
 @click.option("--runtime", help="Id or name of the Runtime that it is for.")
 @click.option("--ttl", type=Span(), help="How long it may be used, 1s to 24h.  [default: 1h]")
