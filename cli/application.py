@@ -126,8 +126,8 @@ async def runtimes(plane: Connection, application: str | None) -> None:
 
     application_id = await references.own_application_id(plane, application)
     request = GetApplicationConfigurationRequest(application_id=application_id)
-    response = await plane.director.call(plane.director.stub.GetApplicationConfiguration, request)
-    plane.output.many(response.runtimes, "runtimes", RUNTIME_COLUMNS)
+    pages = plane.director.pages(plane.director.stub.GetApplicationConfiguration, request)
+    plane.output.many([each async for page in pages for each in page.runtimes], "runtimes", RUNTIME_COLUMNS)
 
 
 @application.group(short_help="Where an Application hears of its Runtimes.")

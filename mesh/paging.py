@@ -18,7 +18,7 @@ from mesh.errors import Refusal
 T = TypeVar("T")
 
 DEFAULT_PAGE_SIZE = 50
-"""How many rows a page has when `page_size` is 0."""
+"""How many rows a page has when `page_size` is 0 and the method says nothing else."""
 
 _PAGE_FIELDS = ("page_size", "page_token")
 _DIGEST_BYTES = 12
@@ -35,14 +35,16 @@ def read_page(
     request: Message,
     read: Callable[[tuple[str, ...] | None, int], Sequence[T]],
     key: Callable[[T], tuple[str, ...]],
+    default_size: int = DEFAULT_PAGE_SIZE,
 ) -> Page[T]:
     """The page that a List `request` (with `page_size` and `page_token`) asks for.
 
     `read(after, limit)` gives the first `limit` rows beyond the key `after`, from the beginning where that is None;
-    `key` is a row's place in that order. Raises `Refusal` (PAGE_TOKEN_INVALID).
+    `key` is a row's place in that order; a page has `default_size` rows where `page_size` is 0. Raises `Refusal`
+    (PAGE_TOKEN_INVALID).
     """
     token: str = getattr(request, "page_token")  # noqa: B009 - List requests share no type that names the field
-    size: int = getattr(request, "page_size") or DEFAULT_PAGE_SIZE  # noqa: B009
+    size: int = getattr(request, "page_size") or default_size  # noqa: B009
     rows = read(PageToken.decode(token, request), size + 1)
     if len(rows) <= size:
         return Page(rows, "")

@@ -17,9 +17,10 @@ from mesh.errors import Refusal
 from tests.unit.director.plane import Plane, new_id
 
 
-def view(plane: Plane, application_id: str) -> GetApplicationConfigurationResponse:
+def view(plane: Plane, application_id: str, page_size: int = 0, token: str = "") -> GetApplicationConfigurationResponse:
     unit = partial(get_application_configuration, trust_domain="plane.test")
-    return plane.read(unit, GetApplicationConfigurationRequest(application_id=application_id))
+    request = GetApplicationConfigurationRequest(application_id=application_id, page_size=page_size, page_token=token)
+    return plane.read(unit, request)
 
 
 def test_an_application_sees_the_runtimes_of_its_groups_each_once_by_name(plane: Plane) -> None:
@@ -49,6 +50,20 @@ def test_a_runtime_that_left_the_group_is_seen_no_longer(plane: Plane) -> None:
     runtime = plane.runtime(group_ids=[group]).runtime_id
     plane.change(remove_group_members, RemoveGroupMembersRequest(group_id=group, runtime_ids=[runtime]))
     assert list(view(plane, id).runtimes) == []
+
+
+def test_a_view_of_many_runtimes_is_read_in_pages_that_miss_and_repeat_none(plane: Plane) -> None:
+    id = plane.application().application_id
+    groups = [plane.group(application_ids=[id]).group_id for _ in range(2)]
+    names = [plane.runtime(group_ids=groups).name for _ in range(5)]
+    token = ""
+    pages: list[list[str]] = []
+    while not pages or token:
+        page = view(plane, id, page_size=2, token=token)
+        pages.append([runtime.name for runtime in page.runtimes])
+        token = page.next_page_token
+    assert pages == [names[:2], names[2:4], names[4:]]
+    assert [runtime.name for runtime in view(plane, id).runtimes] == names
 
 
 def test_an_unknown_application_has_no_view(plane: Plane) -> None:
