@@ -60,7 +60,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     prepare(database.engine, store.metadata, "provisioner")
     identity = Identity(settings.identity)
     plane = await _plane(settings, identity, stack)
-    drivers = _drivers(settings)
+    drivers = _drivers(settings, plane)
     for driver in drivers.values():
         stack.push_async_callback(driver.close)
     running = await database.read(ought_to_run)
@@ -98,7 +98,7 @@ async def _plane(settings: ProvisionerSettings, identity: Identity, stack: Async
     return MeshPlane(director, connector, timeout=settings.call_timeout, token_ttl=settings.token_ttl)
 
 
-def _drivers(settings: ProvisionerSettings) -> Mapping[str, Driver]:
+def _drivers(settings: ProvisionerSettings, plane: MeshPlane) -> Mapping[str, Driver]:
     agents = AgentSettings(
         director=settings.director_address,
         connector=settings.connector_address,
@@ -111,6 +111,7 @@ def _drivers(settings: ProvisionerSettings) -> Mapping[str, Driver]:
         environ=os.environ,
         stop_on_close=settings.stop_agents_on_exit,
         stop_grace=settings.agent_stop_grace,
+        invite=plane.issue_token,
     )
     return {DEFAULT_DRIVER: process}
 

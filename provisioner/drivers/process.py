@@ -9,15 +9,21 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from certs import files
 from mesh import telemetry
+from mesh.errors import Refusal
+from mesh.exits import Exit
 from provisioner.drivers.child import Program
 from provisioner.drivers.contract import DriverFailed
 from provisioner.drivers.supervisor import Supervisor
+
+_UNINVITED = {Exit.REFUSED, Exit.TOKEN_MALFORMED, Exit.TOKEN_REFUSED}
+"""What an agent exits with that needs a new token: its identity ended while it was off, or its token did."""
 
 _log = telemetry.logger("driver")
 
@@ -42,6 +48,8 @@ class ProcessDriver:
 
     `environ` is the Provisioner's own environment, of which agents get what is not addressed to the Provisioner.
     Agents are stopped by `close` where `stop_on_close` is set, and otherwise run on, to be taken over by `resume`.
+    `invite(runtime_id)` gives a new one-time token: an agent that the plane was away from for longer than its identity
+    lasts is let in again by itself. It raises `Refusal` where there is none to be had.
     """
 
     def __init__(
@@ -52,14 +60,16 @@ class ProcessDriver:
         environ: Mapping[str, str],
         stop_on_close: bool,
         stop_grace: float,
+        invite: Callable[[str], Awaitable[str]],
         command: Callable[[Path], Sequence[str]] = agent_command,
-        supervise: Callable[[Program, Path], Supervisor] = Supervisor,
+        supervise: Callable[..., Supervisor] = Supervisor,
     ) -> None:
         self._runtimes = runtimes
         self._agents = agents
         self._environ = {name: value for name, value in environ.items() if not _is_addressed_to_us(name)}
         self._stop_on_close = stop_on_close
         self._stop_grace = stop_grace
+        self._invite = invite
         self._command = command
         self._supervise = supervise
         self._supervisors: dict[str, Supervisor] = {}
@@ -167,7 +177,18 @@ class ProcessDriver:
             log=folder / "agent.log",
             environ=self._environ,
         )
-        return self._supervise(program, folder / "agent.stat")
+        return self._supervise(program, folder / "agent.stat", on_ended=partial(self._invite_again, runtime_id))
+
+    async def _invite_again(self, runtime_id: str, status: int | None) -> None:
+        """Give an agent a new token that ended for want of an identity; where that fails, the next end tries again."""
+        if status not in _UNINVITED:
+            return
+        try:
+            await self.prepare(runtime_id, await self._invite(runtime_id))
+        except (Refusal, DriverFailed) as error:
+            _log.warning("an agent without identity gets no token", runtime_id=runtime_id, error=str(error))
+        else:
+            _log.info("an agent without identity gets a new token", runtime_id=runtime_id)
 
     def _folder(self, runtime_id: str) -> Path:
         return self._runtimes / runtime_id

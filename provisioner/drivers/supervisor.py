@@ -1,6 +1,7 @@
 """Keeps one child running: it is started again whenever it ends, later and later while it does not last."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,7 +20,10 @@ _log = telemetry.logger("driver")
 
 
 class Supervisor:
-    """Keeps `program` running from `start` to `stop` or `release`. `note` says where to find it after a restart."""
+    """Keeps `program` running from `start` to `stop` or `release`. `note` says where to find it after a restart.
+
+    `on_ended(status)` is awaited before each restart, with the exit status where it is known.
+    """
 
     def __init__(
         self,
@@ -27,11 +31,13 @@ class Supervisor:
         note: Path,
         backoff: Backoff | None = None,
         healthy: timedelta = HEALTHY,
+        on_ended: Callable[[int | None], Awaitable[None]] | None = None,
     ) -> None:
         self._program = program
         self._note = note
         self._backoff = backoff or Backoff(FIRST_RESTART, LONGEST_RESTART)
         self._healthy = healthy.total_seconds()
+        self._on_ended = on_ended
         self._child: Child | None = None
         self._task: asyncio.Task[None] | None = None
         self._ends = 0
@@ -81,8 +87,11 @@ class Supervisor:
             if self._child is not None:
                 await self._child.ended()
                 self._say_ended(self._child)
+                status = self._child.status
                 self._child.release()
                 self._child = None
+                if self._on_ended is not None:
+                    await self._on_ended(status)
             if loop.time() - began >= self._healthy:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next())

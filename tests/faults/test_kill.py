@@ -4,7 +4,8 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,23 @@ async def test_when_up_is_killed_nothing_of_it_stays_and_the_next_one_recovers_a
     with Up(home) as up:
         await _is_recovered(up, resting, written)
     assert processes_of(home) == []
+
+
+async def test_an_agent_whose_identity_ended_while_the_plane_was_away_is_let_in_again(tmp_path: Path) -> None:
+    home, short_lives = tmp_path / "home", tmp_path / "short.toml"
+    short_lives.write_text("[connector]\nruntime_lifetime = 8.0\n")
+    with Up(home, "--config", str(short_lives)) as up:
+        resting = await _at_rest(up)
+        identity = Identity(up.agent(resting.runtime_id).folder / "identity")
+    ended = identity.load().not_after
+
+    async def is_over() -> bool:
+        return datetime.now(UTC) > ended
+
+    await eventually("the end of the agent's identity", is_over)
+    with Up(home, "--config", str(short_lives)) as up:
+        async with up.party() as admin:
+            await _has_what_is_changed_now(replace(resting, up=up), admin)
 
 
 async def test_when_all_is_killed_at_once_the_next_up_takes_over_the_agent_that_was_left(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moorage.errors.v1.errors_pb2 import Reason
 
 from mesh.backoff import Backoff
+from mesh.errors import Refusal
 from provisioner.drivers.contract import DriverFailed
 from provisioner.drivers.process import AgentSettings, ProcessDriver, agent_command
 from provisioner.drivers.supervisor import Supervisor
@@ -34,6 +36,8 @@ class Host:
     drivers: list[ProcessDriver] = field(default_factory=list)
     backoff: Backoff = field(default_factory=lambda: Backoff(timedelta(milliseconds=10), timedelta(milliseconds=10)))
     healthy: timedelta = timedelta(hours=1)
+    invitations: list[str] = field(default_factory=list)
+    closed: bool = False
 
     @property
     def folder(self) -> Path:
@@ -55,10 +59,17 @@ class Host:
                 str(configuration),
                 str(self.home / "events"),
             ),
-            supervise=lambda program, note: Supervisor(program, note, self.backoff, self.healthy),
+            invite=self.invite,
+            supervise=lambda program, note, on_ended: Supervisor(program, note, self.backoff, self.healthy, on_ended),
         )
         self.drivers.append(driver)
         return driver
+
+    async def invite(self, runtime_id: str) -> str:
+        self.invitations.append(runtime_id)
+        if self.closed:
+            raise Refusal(Reason.REASON_RUNTIME_NOT_FOUND, "there is no such runtime")
+        return "moor_again"
 
     async def started(self) -> int:
         """The process id of the next workload that says that it has started."""
@@ -218,6 +229,39 @@ async def test_a_workload_that_ends_is_started_again(host: Host) -> None:
     assert driver.trouble(RUNTIME) == "it ended once, the last time with status -9"
 
 
+async def test_a_workload_that_ends_for_want_of_an_identity_gets_a_new_token(host: Host) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    host.ways("fail")
+    await driver.start(RUNTIME)
+    await host.started()
+    await host.started()
+    assert set(host.invitations) == {RUNTIME}
+    assert (host.folder / "token").read_text() == "moor_again\n"
+    assert mode(host.folder / "token") == 0o600
+
+
+async def test_a_workload_that_is_not_let_in_again_is_started_all_the_same(host: Host) -> None:
+    host.closed = True
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    host.ways("fail")
+    await driver.start(RUNTIME)
+    await host.started()
+    await host.started()
+    assert set(host.invitations) == {RUNTIME}
+
+
+async def test_a_workload_that_ends_otherwise_gets_no_new_token(host: Host) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    await driver.start(RUNTIME)
+    os.kill(await host.started(), signal.SIGKILL)
+    await host.started()
+    assert host.invitations == []
+    assert (host.folder / "token").read_text() == "moor_secret\n"
+
+
 class Recorded(Backoff):
     """Remembers what it was asked for, and has nobody wait."""
 
@@ -370,6 +414,7 @@ async def test_a_workload_that_does_not_stop_by_itself_is_killed_with_its_childr
         environ={},
         stop_on_close=False,
         stop_grace=0.01,
+        invite=host.invite,
     )
     await driver.close()
     await impatient.remove(RUNTIME)
