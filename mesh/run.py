@@ -1,6 +1,7 @@
 """How a service's process runs: logs, signals, the notice that it is ready, and a stop that ends within a deadline."""
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
@@ -14,19 +15,25 @@ from mesh.exits import Exit, Stopped
 from mesh.settings import SettingsRefused
 
 STOP_DEADLINE = 10.0
-"""Seconds that a process has to stop gracefully; then it ends all the same."""
+"""Seconds that a process has to stop gracefully."""
+
+END_DEADLINE = 1.0
+"""Seconds after that until it is ended all the same, with what held it up on stderr."""
 
 Start = Callable[[AsyncExitStack], Awaitable[None]]
 
+_STDERR = 2
 _log = telemetry.logger("run")
 
 
 def run(service: str, start: Start, log_level: str = "info") -> int:
     """Run `start(stack)`, say that the service is ready, wait for SIGTERM or SIGINT, unwind the stack; the exit code.
 
-    `start` brings everything up and leaves on the stack how to bring it down. What it raises as `Stopped`,
+    `start` brings everything up and leaves on the stack how to bring it down. What it raises as `Stopped`, `Refusal`,
     `SettingsRefused` or an error of `certs` becomes one line on stderr and an exit code.
     """
+    from mesh.errors import Refusal  # with grpc, which whoever only needs `notify` does without
+
     try:
         telemetry.configure_logging(service, log_level)
         asyncio.run(_serve(start))
@@ -34,8 +41,10 @@ def run(service: str, start: Start, log_level: str = "info") -> int:
         return _fail(service, stopped.code, str(stopped))
     except (SettingsRefused, ValueError) as error:
         return _fail(service, Exit.USAGE, str(error))
-    except (CertsError, OSError) as error:
+    except (CertsError, OSError, Refusal) as error:
         return _fail(service, Exit.SERVICE_FAILED, str(error))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     return Exit.OK
 
 
@@ -63,20 +72,30 @@ async def _serve(start: Start) -> None:
         loop.add_signal_handler(number, stop.set)
     _watch_lifeline(loop, stop)
     stack = AsyncExitStack()
+    starting = asyncio.ensure_future(start(stack))
+    stopping = asyncio.ensure_future(stop.wait())
     try:
-        starting = asyncio.ensure_future(start(stack))
-        stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
             notify("READY=1")
             await stopping
-        else:
-            starting.cancel()
     finally:
         notify("STOPPING=1")
+        await _unwind(starting, stack)
+
+
+async def _unwind(starting: asyncio.Future[None], stack: AsyncExitStack) -> None:
+    # Also what holds up the event loop itself, or a thread that is waited for after it, must not last for ever.
+    faulthandler.dump_traceback_later(STOP_DEADLINE + END_DEADLINE, exit=True, file=_STDERR)
+    try:
         async with asyncio.timeout(STOP_DEADLINE):
+            # What is still starting must have left on the stack all that it will.
+            starting.cancel()
+            await asyncio.wait((starting,))
             await stack.aclose()
+    except TimeoutError:
+        _log.error("it did not stop in time", deadline=STOP_DEADLINE)
 
 
 def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
