@@ -5,10 +5,12 @@ A service keeps its migrations in `PACKAGE/migrations/versions/`, as Alembic scr
 is: Alembic, which takes half a second to import, is needed for neither.
 """
 
+import sqlite3
 from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect, select
+from sqlalchemy.exc import DBAPIError
 
 from mesh import telemetry
 from mesh.exits import Exit, Stopped
@@ -23,19 +25,29 @@ def prepare(engine: Engine, metadata: MetaData, package: str) -> None:
     """Make the tables of a new database, or migrate those of an old one; all of it in one transaction.
 
     `package` is the service's, such as `connector`. Raises `Stopped` (SERVICE_FAILED) for a database of a version that
-    this code does not know.
+    this code does not know, and for one that cannot be used.
     """
     migrations = import_module(f"{package}.migrations")
-    head: str = migrations.HEAD
-    with engine.begin() as connection:
-        if not inspect(connection).has_table(_version.name):
-            metadata.create_all(connection)
-            _version.create(connection)
-            connection.execute(insert(_version).values(version_num=head))
-            return
-        current = connection.execute(select(_version.c.version_num)).scalar()
-        if current != head:
-            _migrate(connection, Path(*migrations.__path__), current, head)
+    try:
+        with engine.begin() as connection:
+            _bring_to(connection, metadata, migrations.HEAD, Path(*migrations.__path__))
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Stopped(
+            Exit.SERVICE_FAILED,
+            f"the database {engine.url.database} cannot be used: {cause}; mend that, or bring it back from a backup",
+        ) from error
+
+
+def _bring_to(connection: Connection, metadata: MetaData, head: str, folder: Path) -> None:
+    if not inspect(connection).has_table(_version.name):
+        metadata.create_all(connection)
+        _version.create(connection)
+        connection.execute(insert(_version).values(version_num=head))
+        return
+    current = connection.execute(select(_version.c.version_num)).scalar()
+    if current != head:
+        _migrate(connection, folder, current, head)
 
 
 def _migrate(connection: Connection, folder: Path, current: str | None, head: str) -> None:

@@ -49,6 +49,37 @@ def test_a_database_at_the_head_keeps_its_rows(empty: Database) -> None:
         assert len(tx.execute(sqlalchemy.select(store.authorities)).all()) == 1
 
 
+def test_a_file_that_is_no_database_is_left_alone_and_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.sqlite"
+    file.write_bytes(b"no database" * 1000)
+    database = Database.open(f"sqlite:///{file}")
+
+    with pytest.raises(Stopped, match=f"{file} cannot be used: file is not a database") as stopped:
+        prepare(database.engine, store.metadata, "connector")
+
+    assert stopped.value.code is Exit.SERVICE_FAILED
+    assert file.read_bytes() == b"no database" * 1000
+    database.close()
+
+
+def test_a_new_database_whose_making_was_interrupted_is_made_by_the_next_start(empty: Database) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    last = store.metadata.sorted_tables[-1]
+    sqlalchemy.event.listen(last, "after_create", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            prepare(empty.engine, store.metadata, "connector")
+    finally:
+        sqlalchemy.event.remove(last, "after_create", interrupt)
+    assert sqlalchemy.inspect(empty.engine).get_table_names() == []
+
+    prepare(empty.engine, store.metadata, "connector")
+
+    assert version(empty) == connector.migrations.HEAD
+
+
 def test_a_database_of_an_unknown_version_is_left_alone(empty: Database) -> None:
     at_version(empty, "9999")
 
