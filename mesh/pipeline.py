@@ -190,10 +190,9 @@ class Pipeline(grpc.aio.ServerInterceptor):
                             await run(request, context, limit)
                         finally:
                             del self._streams[limit]
-                except TimeoutError:
-                    await _abort(context, entry.failed(self._why_ended()))
                 except Exception as error:
-                    await _abort(context, entry.failed(_refusal(error)))
+                    ended = isinstance(error, TimeoutError) and limit.expired()
+                    await _abort(context, entry.failed(self._why_ended() if ended else _refusal(error)))
 
         return guarded
 

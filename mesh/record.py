@@ -75,7 +75,9 @@ class Entry:
             telemetry.CALLS.labels(self._record.method, "CANCELLED", "").inc()
         else:
             self._record.ok.inc()
-        _log.debug(
+        # Whoever waited for an answer and went without one may ask why: the operator must find the call.
+        log = _log.info if kind is not None and not self._streaming else _log.debug
+        log(
             "cancelled" if kind else "ok",
             method=self._record.method,
             request_id=call.current_request_id(),

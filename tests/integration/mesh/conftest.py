@@ -45,6 +45,7 @@ class SmallDirector(DirectorServicer):
 
     def __init__(self) -> None:
         self.fault: Exception | None = None
+        self.stuck = False
         self.more = asyncio.Event()
 
     async def GetApplication(self, request: GetApplicationRequest, context: Any) -> GetApplicationResponse:
@@ -53,12 +54,16 @@ class SmallDirector(DirectorServicer):
     async def CreateApplication(self, request: CreateApplicationRequest, context: Any) -> CreateApplicationResponse:
         if self.fault:
             raise self.fault
+        if self.stuck:
+            await asyncio.Event().wait()
         return CreateApplicationResponse(application=request.application)
 
     async def WatchConfiguration(
         self, request: WatchConfigurationRequest, context: Any
     ) -> AsyncIterator[WatchConfigurationResponse]:
         yield WatchConfigurationResponse(revision=1)
+        if self.fault:
+            raise self.fault
         await self.more.wait()
         yield WatchConfigurationResponse(revision=2)
 

@@ -18,6 +18,7 @@ from moorage.director.v1.application_pb2 import Application, CreateApplicationRe
 from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
 from moorage.director.v1.director_pb2_grpc import DirectorStub
 from moorage.errors.v1.errors_pb2 import Reason
+from structlog.testing import capture_logs
 
 from certs.check import serial_hex
 from certs.keys import key_to_pem, new_key
@@ -26,6 +27,7 @@ from mesh.errors import Refusal
 from mesh.pipeline import MAX_REQUEST_BYTES
 from tests.integration.mesh.conftest import DIRECTOR, Mesh, problem_of
 from tests.support.identities import TRUST_DOMAIN, Mint
+from tests.support.wait import eventually
 
 ID = "0b8a6d64-93a2-4e53-b9bb-0f2b0f4a5a10"
 OTHER_ID = "7c0f5ab0-5e0c-4a43-a0e3-9d6f3b6d1c77"
@@ -95,6 +97,30 @@ async def test_a_fault_shows_the_caller_a_request_id_and_nothing_else(mesh_serve
     assert (problem.code, problem.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert problem.metadata["request_id"] == "call-7"
     assert "inside" not in str(problem)
+
+
+async def test_a_call_that_nobody_waited_for_any_longer_is_in_the_log(mesh_server: Mesh) -> None:
+    mesh_server.director.stuck = True
+    with capture_logs() as lines:
+        call = mesh_server.stub("admin", "ann").CreateApplication(
+            CREATE, timeout=0.5, metadata=(("x-request-id", "call-7"),)
+        )
+        assert (await problem_of(call)).code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+        async def lines_of_the_call() -> list[Any]:
+            return [line for line in lines if line.get("request_id") == "call-7"]
+
+        ended = await eventually("the call is in the log", lines_of_the_call)
+    assert [(line["event"], line["log_level"]) for line in ended] == [("cancelled", "info")]
+    assert ended[0]["ms"] > 100
+
+
+async def test_a_stream_that_ends_by_a_timeout_within_is_a_fault_and_no_slow_reader(mesh_server: Mesh) -> None:
+    mesh_server.director.fault = TimeoutError("a detail of the inside")
+    stream = mesh_server.stub("runtime", ID).WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+    await stream.read()
+    problem = await problem_of(stream.read())
+    assert (problem.code, problem.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
 
 
 async def test_a_refusal_carries_its_reason_field_metadata_and_wait(mesh_server: Mesh) -> None:
