@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%moorage/director/v1/application.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x02\n\x0b\x41pplication\x12\'\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12=\n\x04name\x18\x02 \x01(\tB/\xe2\x41\x01\x02\xbaH(r#\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xca\x01\n\x18\x43reateApplicationRequest\x12v\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19\x43reateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"=\n\x15GetApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"O\n\x16GetApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"V\n\x17ListApplicationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x18ListApplicationsResponse\x12\x36\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32 .moorage.director.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd6\x02\n\x18UpdateApplicationRequest\x12\x94\x01\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB]\xe2\x41\x01\x02\xbaHV\xba\x01P\n\x17\x61pplication_id.required\x12\x1a\x61pplication_id must be set\x1a\x19this.application_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19UpdateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"n\n\x18\x44\x65leteApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x1b\n\x19\x44\x65leteApplicationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%moorage/director/v1/application.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\x0b\x41pplication\x12\'\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xca\x01\n\x18\x43reateApplicationRequest\x12v\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19\x43reateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"=\n\x15GetApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"O\n\x16GetApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"V\n\x17ListApplicationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x18ListApplicationsResponse\x12\x36\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32 .moorage.director.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd6\x02\n\x18UpdateApplicationRequest\x12\x94\x01\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB]\xe2\x41\x01\x02\xbaHV\xba\x01P\n\x17\x61pplication_id.required\x12\x1a\x61pplication_id must be set\x1a\x19this.application_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19UpdateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"n\n\x18\x44\x65leteApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x1b\n\x19\x44\x65leteApplicationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLICATION'].fields_by_name['application_id']._loaded_options = None
   _globals['_APPLICATION'].fields_by_name['application_id']._serialized_options = b'\342A\001\003\272H\010r\003\260\001\001\330\001\001'
   _globals['_APPLICATION'].fields_by_name['name']._loaded_options = None
-  _globals['_APPLICATION'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H(r#\030?2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\330\001\001'
+  _globals['_APPLICATION'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H~r\002\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\330\001\001'
   _globals['_APPLICATION'].fields_by_name['description']._loaded_options = None
   _globals['_APPLICATION'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_APPLICATION'].fields_by_name['create_time']._loaded_options = None
@@ -68,25 +68,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEAPPLICATIONREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETEAPPLICATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_APPLICATION']._serialized_start=192
-  _globals['_APPLICATION']._serialized_end=497
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=500
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=702
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=704
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=786
-  _globals['_GETAPPLICATIONREQUEST']._serialized_start=788
-  _globals['_GETAPPLICATIONREQUEST']._serialized_end=849
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=851
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=930
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=932
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=1018
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=1020
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=1127
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=1130
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=1472
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=1474
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=1556
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=1558
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=1668
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=1670
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=1697
+  _globals['_APPLICATION']._serialized_end=585
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=588
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=790
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=792
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=874
+  _globals['_GETAPPLICATIONREQUEST']._serialized_start=876
+  _globals['_GETAPPLICATIONREQUEST']._serialized_end=937
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=939
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=1018
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=1020
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=1106
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=1108
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=1215
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=1218
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=1560
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=1562
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=1644
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=1646
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=1756
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=1758
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=1785
 # @@protoc_insertion_point(module_scope)

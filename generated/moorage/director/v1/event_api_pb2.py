@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moorage/director/v1/event_api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/specification.proto\"\xec\x03\n\x08\x45ventApi\x12%\n\x0c\x65vent_api_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x04name\x18\x03 \x01(\tB/\xe2\x41\x01\x02\xbaH(r#\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x97\x01\n\rspecification\x18\x05 \x01(\x0b\x32\".moorage.director.v1.SpecificationB\\\xbaHY\xba\x01V\n\x14specification.format\x12,format must be SPECIFICATION_FORMAT_ASYNCAPI\x1a\x10this.format == 2\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xc2\x01\n\x15\x43reateEventApiRequest\x12q\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16\x43reateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"^\n\x12GetEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"G\n\x13GetEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"x\n\x14ListEventApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"c\n\x15ListEventApisResponse\x12\x31\n\nevent_apis\x18\x01 \x03(\x0b\x32\x1d.moorage.director.v1.EventApi\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc8\x02\n\x15UpdateEventApiRequest\x12\x89\x01\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiBW\xe2\x41\x01\x02\xbaHP\xba\x01J\n\x15\x65vent_api_id.required\x12\x18\x65vent_api_id must be set\x1a\x17this.event_api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16UpdateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\x8f\x01\n\x15\x44\x65leteEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x18\n\x16\x44\x65leteEventApiResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moorage/director/v1/event_api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/specification.proto\"\xc4\x04\n\x08\x45ventApi\x12%\n\x0c\x65vent_api_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x94\x01\n\x04name\x18\x03 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x97\x01\n\rspecification\x18\x05 \x01(\x0b\x32\".moorage.director.v1.SpecificationB\\\xbaHY\xba\x01V\n\x14specification.format\x12,format must be SPECIFICATION_FORMAT_ASYNCAPI\x1a\x10this.format == 2\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xc2\x01\n\x15\x43reateEventApiRequest\x12q\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16\x43reateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"^\n\x12GetEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"G\n\x13GetEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"x\n\x14ListEventApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"c\n\x15ListEventApisResponse\x12\x31\n\nevent_apis\x18\x01 \x03(\x0b\x32\x1d.moorage.director.v1.EventApi\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc8\x02\n\x15UpdateEventApiRequest\x12\x89\x01\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiBW\xe2\x41\x01\x02\xbaHP\xba\x01J\n\x15\x65vent_api_id.required\x12\x18\x65vent_api_id must be set\x1a\x17this.event_api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16UpdateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\x8f\x01\n\x15\x44\x65leteEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x18\n\x16\x44\x65leteEventApiResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTAPI'].fields_by_name['application_id']._loaded_options = None
   _globals['_EVENTAPI'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_EVENTAPI'].fields_by_name['name']._loaded_options = None
-  _globals['_EVENTAPI'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H(r#\030?2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\330\001\001'
+  _globals['_EVENTAPI'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H~r\002\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\330\001\001'
   _globals['_EVENTAPI'].fields_by_name['description']._loaded_options = None
   _globals['_EVENTAPI'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_EVENTAPI'].fields_by_name['specification']._loaded_options = None
@@ -79,25 +79,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEEVENTAPIREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETEEVENTAPIREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_EVENTAPI']._serialized_start=231
-  _globals['_EVENTAPI']._serialized_end=723
-  _globals['_CREATEEVENTAPIREQUEST']._serialized_start=726
-  _globals['_CREATEEVENTAPIREQUEST']._serialized_end=920
-  _globals['_CREATEEVENTAPIRESPONSE']._serialized_start=922
-  _globals['_CREATEEVENTAPIRESPONSE']._serialized_end=996
-  _globals['_GETEVENTAPIREQUEST']._serialized_start=998
-  _globals['_GETEVENTAPIREQUEST']._serialized_end=1092
-  _globals['_GETEVENTAPIRESPONSE']._serialized_start=1094
-  _globals['_GETEVENTAPIRESPONSE']._serialized_end=1165
-  _globals['_LISTEVENTAPISREQUEST']._serialized_start=1167
-  _globals['_LISTEVENTAPISREQUEST']._serialized_end=1287
-  _globals['_LISTEVENTAPISRESPONSE']._serialized_start=1289
-  _globals['_LISTEVENTAPISRESPONSE']._serialized_end=1388
-  _globals['_UPDATEEVENTAPIREQUEST']._serialized_start=1391
-  _globals['_UPDATEEVENTAPIREQUEST']._serialized_end=1719
-  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_start=1721
-  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_end=1795
-  _globals['_DELETEEVENTAPIREQUEST']._serialized_start=1798
-  _globals['_DELETEEVENTAPIREQUEST']._serialized_end=1941
-  _globals['_DELETEEVENTAPIRESPONSE']._serialized_start=1943
-  _globals['_DELETEEVENTAPIRESPONSE']._serialized_end=1967
+  _globals['_EVENTAPI']._serialized_end=811
+  _globals['_CREATEEVENTAPIREQUEST']._serialized_start=814
+  _globals['_CREATEEVENTAPIREQUEST']._serialized_end=1008
+  _globals['_CREATEEVENTAPIRESPONSE']._serialized_start=1010
+  _globals['_CREATEEVENTAPIRESPONSE']._serialized_end=1084
+  _globals['_GETEVENTAPIREQUEST']._serialized_start=1086
+  _globals['_GETEVENTAPIREQUEST']._serialized_end=1180
+  _globals['_GETEVENTAPIRESPONSE']._serialized_start=1182
+  _globals['_GETEVENTAPIRESPONSE']._serialized_end=1253
+  _globals['_LISTEVENTAPISREQUEST']._serialized_start=1255
+  _globals['_LISTEVENTAPISREQUEST']._serialized_end=1375
+  _globals['_LISTEVENTAPISRESPONSE']._serialized_start=1377
+  _globals['_LISTEVENTAPISRESPONSE']._serialized_end=1476
+  _globals['_UPDATEEVENTAPIREQUEST']._serialized_start=1479
+  _globals['_UPDATEEVENTAPIREQUEST']._serialized_end=1807
+  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_start=1809
+  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_end=1883
+  _globals['_DELETEEVENTAPIREQUEST']._serialized_start=1886
+  _globals['_DELETEEVENTAPIREQUEST']._serialized_end=2029
+  _globals['_DELETEEVENTAPIRESPONSE']._serialized_start=2031
+  _globals['_DELETEEVENTAPIRESPONSE']._serialized_end=2055
 # @@protoc_insertion_point(module_scope)

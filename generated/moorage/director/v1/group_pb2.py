@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmoorage/director/v1/group.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x02\n\x05Group\x12!\n\x08group_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12=\n\x04name\x18\x02 \x01(\tB/\xe2\x41\x01\x02\xbaH(r#\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"U\n\x0bGroupMember\x12\x18\n\x0e\x61pplication_id\x18\x01 \x01(\tH\x00\x12\x14\n\nruntime_id\x18\x02 \x01(\tH\x00\x12\x0c\n\x04name\x18\x03 \x01(\tB\x08\n\x06member\"\x8e\x02\n\x12\x43reateGroupRequest\x12j\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"@\n\x13\x43reateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"1\n\x0fGetGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"=\n\x10GetGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\x96\x01\n\x11ListGroupsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12#\n\x0e\x61pplication_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nruntime_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Y\n\x12ListGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.moorage.director.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x02\n\x12UpdateGroupRequest\x12v\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupBK\xe2\x41\x01\x02\xbaHD\xba\x01>\n\x11group_id.required\x12\x14group_id must be set\x1a\x13this.group_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x13UpdateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"b\n\x12\x44\x65leteGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x15\n\x13\x44\x65leteGroupResponse\"\xb8\x02\n\x16\x41\x64\x64GroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"D\n\x17\x41\x64\x64GroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xbb\x02\n\x19RemoveGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"G\n\x1aRemoveGroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"v\n\x17ListGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x18ListGroupMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .moorage.director.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmoorage/director/v1/group.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n\x05Group\x12!\n\x08group_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"U\n\x0bGroupMember\x12\x18\n\x0e\x61pplication_id\x18\x01 \x01(\tH\x00\x12\x14\n\nruntime_id\x18\x02 \x01(\tH\x00\x12\x0c\n\x04name\x18\x03 \x01(\tB\x08\n\x06member\"\x8e\x02\n\x12\x43reateGroupRequest\x12j\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"@\n\x13\x43reateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"1\n\x0fGetGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"=\n\x10GetGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\x96\x01\n\x11ListGroupsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12#\n\x0e\x61pplication_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nruntime_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Y\n\x12ListGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.moorage.director.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x02\n\x12UpdateGroupRequest\x12v\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupBK\xe2\x41\x01\x02\xbaHD\xba\x01>\n\x11group_id.required\x12\x14group_id must be set\x1a\x13this.group_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x13UpdateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"b\n\x12\x44\x65leteGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x15\n\x13\x44\x65leteGroupResponse\"\xb8\x02\n\x16\x41\x64\x64GroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"D\n\x17\x41\x64\x64GroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xbb\x02\n\x19RemoveGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"G\n\x1aRemoveGroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"v\n\x17ListGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x18ListGroupMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .moorage.director.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GROUP'].fields_by_name['group_id']._loaded_options = None
   _globals['_GROUP'].fields_by_name['group_id']._serialized_options = b'\342A\001\003\272H\010r\003\260\001\001\330\001\001'
   _globals['_GROUP'].fields_by_name['name']._loaded_options = None
-  _globals['_GROUP'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H(r#\030?2\037^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\330\001\001'
+  _globals['_GROUP'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H~r\002\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\330\001\001'
   _globals['_GROUP'].fields_by_name['description']._loaded_options = None
   _globals['_GROUP'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\350\007'
   _globals['_GROUP'].fields_by_name['create_time']._loaded_options = None
@@ -102,39 +102,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGROUPMEMBERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTGROUPMEMBERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_GROUP']._serialized_start=186
-  _globals['_GROUP']._serialized_end=479
-  _globals['_GROUPMEMBER']._serialized_start=481
-  _globals['_GROUPMEMBER']._serialized_end=566
-  _globals['_CREATEGROUPREQUEST']._serialized_start=569
-  _globals['_CREATEGROUPREQUEST']._serialized_end=839
-  _globals['_CREATEGROUPRESPONSE']._serialized_start=841
-  _globals['_CREATEGROUPRESPONSE']._serialized_end=905
-  _globals['_GETGROUPREQUEST']._serialized_start=907
-  _globals['_GETGROUPREQUEST']._serialized_end=956
-  _globals['_GETGROUPRESPONSE']._serialized_start=958
-  _globals['_GETGROUPRESPONSE']._serialized_end=1019
-  _globals['_LISTGROUPSREQUEST']._serialized_start=1022
-  _globals['_LISTGROUPSREQUEST']._serialized_end=1172
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=1174
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=1263
-  _globals['_UPDATEGROUPREQUEST']._serialized_start=1266
-  _globals['_UPDATEGROUPREQUEST']._serialized_end=1571
-  _globals['_UPDATEGROUPRESPONSE']._serialized_start=1573
-  _globals['_UPDATEGROUPRESPONSE']._serialized_end=1637
-  _globals['_DELETEGROUPREQUEST']._serialized_start=1639
-  _globals['_DELETEGROUPREQUEST']._serialized_end=1737
-  _globals['_DELETEGROUPRESPONSE']._serialized_start=1739
-  _globals['_DELETEGROUPRESPONSE']._serialized_end=1760
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=1763
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=2075
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=2077
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=2145
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=2148
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=2463
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=2465
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=2536
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=2538
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=2656
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=2658
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=2760
+  _globals['_GROUP']._serialized_end=567
+  _globals['_GROUPMEMBER']._serialized_start=569
+  _globals['_GROUPMEMBER']._serialized_end=654
+  _globals['_CREATEGROUPREQUEST']._serialized_start=657
+  _globals['_CREATEGROUPREQUEST']._serialized_end=927
+  _globals['_CREATEGROUPRESPONSE']._serialized_start=929
+  _globals['_CREATEGROUPRESPONSE']._serialized_end=993
+  _globals['_GETGROUPREQUEST']._serialized_start=995
+  _globals['_GETGROUPREQUEST']._serialized_end=1044
+  _globals['_GETGROUPRESPONSE']._serialized_start=1046
+  _globals['_GETGROUPRESPONSE']._serialized_end=1107
+  _globals['_LISTGROUPSREQUEST']._serialized_start=1110
+  _globals['_LISTGROUPSREQUEST']._serialized_end=1260
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=1262
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=1351
+  _globals['_UPDATEGROUPREQUEST']._serialized_start=1354
+  _globals['_UPDATEGROUPREQUEST']._serialized_end=1659
+  _globals['_UPDATEGROUPRESPONSE']._serialized_start=1661
+  _globals['_UPDATEGROUPRESPONSE']._serialized_end=1725
+  _globals['_DELETEGROUPREQUEST']._serialized_start=1727
+  _globals['_DELETEGROUPREQUEST']._serialized_end=1825
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=1827
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=1848
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=1851
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=2163
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=2165
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=2233
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=2236
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=2551
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=2553
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=2624
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=2626
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=2744
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=2746
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=2848
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/webhook.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x03\n\x07Webhook\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12/\n\x03url\x18\x02 \x01(\tB\"\xe2\x41\x01\x02\xbaH\x1br\x19\x18\x80\x10\x32\x11^https?://[^/?#]+\x88\x01\x01\x12\x46\n\x06secret\x18\x03 \x01(\tB6\x80\x01\x01\xe2\x41\x01\x04\xbaH,r\'\x18\x80\x01\x32\"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\xd8\x01\x01\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpending_notices\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66\x61iled_notices\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x11last_success_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0clast_failure\x18\t \x01(\tB\x04\xe2\x41\x01\x03\"9\n\x11GetWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"Q\n\x14UpdateWebhookRequest\x12\x39\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.WebhookB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"F\n\x15UpdateWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"<\n\x14\x44\x65leteWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/webhook.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x04\n\x07Webhook\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x87\x01\n\x03url\x18\x02 \x01(\tBz\xe2\x41\x01\x02\xbaHsr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\x12\xa9\x01\n\x06secret\x18\x03 \x01(\tB\x98\x01\x80\x01\x01\xe2\x41\x01\x04\xbaH\x8d\x01r\x03\x18\x80\x01\xba\x01\x81\x01\n\x15string.webhook_secret\x12\x34must be whsec_ and 24 to 64 bytes in standard base64\x1a\x32this.matches(\'^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\')\xd8\x01\x01\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpending_notices\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66\x61iled_notices\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x11last_success_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0clast_failure\x18\t \x01(\tB\x04\xe2\x41\x01\x03\"9\n\x11GetWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"Q\n\x14UpdateWebhookRequest\x12\x39\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.WebhookB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"F\n\x15UpdateWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"<\n\x14\x44\x65leteWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOK'].fields_by_name['application_id']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_WEBHOOK'].fields_by_name['url']._loaded_options = None
-  _globals['_WEBHOOK'].fields_by_name['url']._serialized_options = b'\342A\001\002\272H\033r\031\030\200\0202\021^https?://[^/?#]+\210\001\001'
+  _globals['_WEBHOOK'].fields_by_name['url']._serialized_options = b'\342A\001\002\272Hsr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')'
   _globals['_WEBHOOK'].fields_by_name['secret']._loaded_options = None
-  _globals['_WEBHOOK'].fields_by_name['secret']._serialized_options = b'\200\001\001\342A\001\004\272H,r\'\030\200\0012\"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\330\001\001'
+  _globals['_WEBHOOK'].fields_by_name['secret']._serialized_options = b'\200\001\001\342A\001\004\272H\215\001r\003\030\200\001\272\001\201\001\n\025string.webhook_secret\0224must be whsec_ and 24 to 64 bytes in standard base64\0322this.matches(\'^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\')\330\001\001'
   _globals['_WEBHOOK'].fields_by_name['update_time']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_WEBHOOK'].fields_by_name['pending_notices']._loaded_options = None
@@ -59,17 +59,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEWEBHOOKREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_DELETEWEBHOOKREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_WEBHOOK']._serialized_start=154
-  _globals['_WEBHOOK']._serialized_end=588
-  _globals['_GETWEBHOOKREQUEST']._serialized_start=590
-  _globals['_GETWEBHOOKREQUEST']._serialized_end=647
-  _globals['_GETWEBHOOKRESPONSE']._serialized_start=649
-  _globals['_GETWEBHOOKRESPONSE']._serialized_end=716
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=718
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=799
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=801
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=871
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=873
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=933
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=935
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=958
+  _globals['_WEBHOOK']._serialized_end=777
+  _globals['_GETWEBHOOKREQUEST']._serialized_start=779
+  _globals['_GETWEBHOOKREQUEST']._serialized_end=836
+  _globals['_GETWEBHOOKRESPONSE']._serialized_start=838
+  _globals['_GETWEBHOOKRESPONSE']._serialized_end=905
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=907
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=988
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=990
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1060
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1062
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1122
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1124
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1147
 # @@protoc_insertion_point(module_scope)
