@@ -6,12 +6,8 @@ docs/exit-codes.md says what to do about each code.
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from mesh.errors import Violation
 
 from mesh.exits import Exit, Stopped
 
@@ -104,20 +100,19 @@ def _explained_call(error: Exception) -> tuple[Exit, str]:
     problem = Problem.of(error)
     exit_code = _REASONS.get(problem.reason) or _STATUS_CODES.get(problem.code.name, Exit.UNEXPECTED)
     said = problem.message or problem.code.name
-    reason = f" [{problem.reason}]" if problem.reason else ""
-    fields = "; ".join(_told(each, said) for each in problem.violations if _told(each, said))
+    # In brackets: the reason, and the fields of which all else has been said.
+    blamed = [each.field for each in problem.violations if each.description in said and each.field not in said]
+    brackets = ", ".join(part for part in (problem.reason, *blamed) if part)
+    reason = f" [{brackets}]" if brackets else ""
+    fields = "; ".join(
+        f"{each.field}: {each.description}" for each in problem.violations if each.description not in said
+    )
     # The request id is of use to whoever reads the service's log, which is nobody unless the fault is the service's.
     told = {
         key: value for key, value in problem.metadata.items() if key != "request_id" or exit_code is Exit.UNEXPECTED
     }
     details = ", ".join(f"{key} {value}" for key, value in told.items() if value not in said)
     return exit_code, ". ".join(part.rstrip(".") for part in (said + reason, fields, problem.remedy, details) if part)
-
-
-def _told(violation: "Violation", said: str) -> str:
-    """What of a violation has not been said yet."""
-    parts = (violation.field, violation.description)
-    return ": ".join(part for part in parts if part not in said)
 
 
 def _of_system_exit(asked: SystemExit) -> int:

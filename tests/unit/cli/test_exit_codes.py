@@ -11,7 +11,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.token import OneTimeToken, TokenMalformed
 from cli.exits import explained
-from mesh.errors import Refusal
+from mesh.errors import Refusal, Violation
 from mesh.exits import Exit
 from mesh.probe import PinMismatch
 from mesh.settings import SettingsRefused
@@ -49,7 +49,16 @@ def test_a_refused_call_gives_the_exit_code_of_its_reason(reason: Reason.ValueTy
 def test_a_refused_call_is_told_with_its_reason_its_fields_and_what_mends_it() -> None:
     refusal = Refusal(Reason.REASON_FIELD_INVALID, "the name is too long", field="application.name")
     assert explained(failed_call(refusal))[1] == (
-        "the name is too long [FIELD_INVALID]. application.name. "
+        "the name is too long [FIELD_INVALID, application.name]. "
+        "Mend the fields that are named and send the request again"
+    )
+
+
+def test_of_several_fields_at_fault_each_is_told_with_what_is_wrong_with_it_once() -> None:
+    violations = [Violation("api.name", "must be a DNS label"), Violation("api.target_url", "must be a URL")]
+    refusal = Refusal(Reason.REASON_FIELD_INVALID, "api.name: must be a DNS label, and 1 more", violations=violations)
+    assert explained(failed_call(refusal))[1] == (
+        "api.name: must be a DNS label, and 1 more [FIELD_INVALID]. api.target_url: must be a URL. "
         "Mend the fields that are named and send the request again"
     )
 

@@ -37,3 +37,22 @@ def test_only_a_report_of_failure_has_failures(state: ReportState.ValueType) -> 
     assert broken_rules(report) == {"failures.state"}
     report.state = ReportState.REPORT_STATE_FAILED
     assert broken_rules(report) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "told"),
+    [
+        ("orders-1", "https://orders.example:8443/v1?a=b#c", set()),
+        ("0", "http://[::1]/", set()),
+        ("Orders", "https://o.example", {"must be a DNS label: a-z, 0-9 and inner hyphens"}),
+        ("-orders", "https://o.example", {"must be a DNS label: a-z, 0-9 and inner hyphens"}),
+        ("orders\n", "https://o.example", {"must be a DNS label: a-z, 0-9 and inner hyphens"}),
+        ("orders", "ftp://o.example", {"must be an absolute http or https URL"}),
+        ("orders", "https:///path", {"must be an absolute http or https URL"}),
+        ("orders", "o.example", {"must be an absolute http or https URL"}),
+    ],
+)
+def test_names_and_urls_that_are_not_valid_are_told_of_in_words(name: str, url: str, told: set[str]) -> None:
+    api = api_pb2.Api(application_id=new_id(), name=name, target_url=url)
+    violations = Validator().collect_violations(api_pb2.CreateApiRequest(api=api))
+    assert {each.proto.message for each in violations} == told
