@@ -22,9 +22,19 @@ from mesh.pipeline import DRAIN_SPREAD, Pipeline
 STOP_GRACE = 3.0
 """Seconds that calls under way have to end once a server stops."""
 
+HANDSHAKE_TIMEOUT = 20.0
+"""Seconds that a new connection has to shake hands; then it is closed."""
+
+ENROLMENT_CONNECTION_AGE = 60.0
+"""Seconds that a connection of a newcomer, who has shown nothing yet, may last; a call under way has half as many
+more."""
+
+MAX_ENROLMENT_BYTES = 2 * 1024 * 1024
+"""The largest message that the transport takes from a newcomer."""
+
+_ENROLMENT_STREAMS = 8
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     # Ask a silent client for a sign of life, and let clients ask as often as our own channels do.
     ("grpc.keepalive_time_ms", 20_000),
@@ -77,7 +87,7 @@ class MeshServer:
         trust_domain = self._certificates.loaded.spiffe_id.trust_domain
         rules = AccessRules.of(each.descriptor for each in services)
         self._pipeline = Pipeline(rules, Peers(trust_domain, clock), clock)
-        self._server = grpc.aio.server(interceptors=(self._pipeline,), options=_OPTIONS)
+        self._server = grpc.aio.server(interceptors=(self._pipeline,), options=_options(enrolment=enrolment))
         for service in services:
             service.register(self._server)
         if not enrolment:
@@ -112,6 +122,22 @@ class MeshServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._readiness.servicer, self._server)
             names.append(health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+
+
+def _options(*, enrolment: bool) -> tuple[tuple[str, int], ...]:
+    handshake = ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT * 1000))
+    if not enrolment:
+        return (*_OPTIONS, handshake, ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES))
+    age = int(ENROLMENT_CONNECTION_AGE * 1000)
+    return (
+        *_OPTIONS,
+        handshake,
+        # Anybody can connect here, and so none can hold much for long.
+        ("grpc.max_receive_message_length", MAX_ENROLMENT_BYTES),
+        ("grpc.max_concurrent_streams", _ENROLMENT_STREAMS),
+        ("grpc.max_connection_age_ms", age),
+        ("grpc.max_connection_age_grace_ms", age // 2),
+    )
 
 
 class _LiveCertificates:
