@@ -13,6 +13,7 @@ from functools import partial
 
 import grpc
 from moorage.director.v1 import runtime_pb2 as at_director
+from moorage.director.v1.configuration_pb2 import REPORT_STATE_APPLYING
 from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import (
     OPERATION_KIND_CREATE,
@@ -215,6 +216,9 @@ def _id_of(runtime: Runtime) -> str:
 
 
 def _why_not_ready(runtime: at_director.Runtime | None) -> str:
-    """What the agent has reported that it could not apply."""
-    failures = runtime.status.failures if runtime is not None else ()
-    return "; ".join(each.message for each in failures)
+    """What the agent has reported that it could not apply, or is about to; empty where it has not reported."""
+    if runtime is None:
+        return ""
+    if runtime.status.state == REPORT_STATE_APPLYING:
+        return f"it was still applying revision {runtime.status.revision}"
+    return "; ".join(each.message for each in runtime.status.failures)

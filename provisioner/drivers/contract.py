@@ -28,7 +28,10 @@ class Driver(Protocol):
         """Stop the workload and delete all that `prepare` and the workload itself have left."""
 
     def trouble(self, runtime_id: str) -> str:
-        """What last ended the workload or kept it from running, in words, without secrets; empty when nothing did."""
+        """What last ended the workload or kept it from running, in words, without secrets.
+
+        Where nothing did, what it said last; empty where it said nothing.
+        """
 
     async def resume(self, runtime_ids: Collection[str]) -> None:
         """After the Provisioner has started: run these workloads again, or take over those that still run."""

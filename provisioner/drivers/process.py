@@ -118,9 +118,12 @@ class ProcessDriver:
             raise _failed("its folder cannot be deleted", error) from error
 
     def trouble(self, runtime_id: str) -> str:
-        """What last ended the agent or kept it from starting; empty when nothing did."""
+        """What last ended the agent or kept it from starting; else the last line of its log, if there is any."""
         supervisor = self._supervisors.get(runtime_id)
-        return supervisor.trouble if supervisor else "it is not started"
+        if supervisor is None:
+            return "it is not started"
+        last_line = supervisor.last_line()
+        return supervisor.trouble or (f"it runs, saying: {last_line}" if last_line else "")
 
     async def resume(self, runtime_ids: Collection[str]) -> None:
         """Take over the agents that still run, and start the others; an agent whose addresses changed is restarted."""

@@ -74,6 +74,10 @@ class Supervisor:
             self._child.release()
             self._child = None
 
+    def last_line(self) -> str:
+        """The end of what the program has written so far."""
+        return _last_line(self._program.log)
+
     async def _let_be(self) -> None:
         task, self._task = self._task, None
         if task is not None:
@@ -105,7 +109,7 @@ class Supervisor:
         self._ends += 1
         status = "" if child.status is None else f" with status {child.status}"
         times = "once" if self._ends == 1 else f"{self._ends} times"
-        last_line = _last_line(self._program.log)
+        last_line = self.last_line()
         self.trouble = f"it ended {times}, the last time{status}" + (f", saying: {last_line}" if last_line else "")
         _log.warning(
             "a workload ended", folder=self._program.folder.name, pid=child.pid, status=child.status, last=last_line

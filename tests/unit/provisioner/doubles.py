@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moorage.director.v1 import runtime_pb2 as at_director
-from moorage.director.v1.configuration_pb2 import ResourceFailure
+from moorage.director.v1.configuration_pb2 import REPORT_STATE_APPLYING, ResourceFailure
 from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest
 
@@ -52,6 +52,8 @@ class PlaneDouble:
         """By method: how its next calls are refused, in order."""
         self.failures: list[str] = []
         """What agents report that they could not apply; while there is any, none is READY."""
+        self.applying: int | None = None
+        """The revision that agents report to be at for ever, where it is set."""
         self.unheard = 0
         """How many of the next registrations take place, though their answer is lost."""
 
@@ -97,11 +99,12 @@ class PlaneDouble:
         state = at_director.RUNTIME_STATE_PENDING
         if self._driver.load()["workloads"].get(runtime_id) == "running":
             state = at_director.RUNTIME_STATE_FAILED if self.failures else at_director.RUNTIME_STATE_READY
-        failures = [ResourceFailure(message=each) for each in self.failures]
+        status = at_director.RuntimeStatus(failures=[ResourceFailure(message=each) for each in self.failures])
+        if self.applying is not None:
+            state = at_director.RUNTIME_STATE_PENDING
+            status.revision, status.state = self.applying, REPORT_STATE_APPLYING
         await self._at("ready")
-        return at_director.Runtime(
-            runtime_id=runtime_id, state=state, status=at_director.RuntimeStatus(failures=failures)
-        )
+        return at_director.Runtime(runtime_id=runtime_id, state=state, status=status)
 
     async def deregister(self, runtime_id: str) -> None:
         self._refuse("deregister")

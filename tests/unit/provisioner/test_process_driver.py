@@ -229,6 +229,16 @@ async def test_a_workload_that_ends_is_started_again(host: Host) -> None:
     assert driver.trouble(RUNTIME) == "it ended once, the last time with status -9"
 
 
+async def test_of_a_workload_that_runs_the_last_that_it_said_is_told(host: Host) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    await driver.start(RUNTIME)
+    await host.started()
+    assert driver.trouble(RUNTIME) == ""
+    (host.folder / "agent.log").write_text("first\nno way to the Director\n")
+    assert driver.trouble(RUNTIME) == "it runs, saying: no way to the Director"
+
+
 async def test_a_workload_that_ends_for_want_of_an_identity_gets_a_new_token(host: Host) -> None:
     driver = host.driver()
     await driver.prepare(RUNTIME, "moor_secret")

@@ -131,6 +131,13 @@ async def test_a_runtime_that_does_not_become_ready_is_undone_and_the_error_says
     assert (provisioner.plane.runtimes, provisioner.driver.workloads) == ([], {})
 
 
+async def test_an_agent_that_applies_without_end_is_told_of_as_such(provisioner: Provisioner) -> None:
+    provisioner.plane.applying = 7
+    async with provisioner.at_work():
+        message = await provisioner.ended(await provisioner.runtimes.create(EDGE, ADMIN))
+    assert "it was still applying revision 7" in Problem.from_status(message.error).message
+
+
 async def test_where_the_agent_reports_nothing_the_error_tells_how_it_ended(provisioner: Provisioner) -> None:
     provisioner.driver.deaf = True
     async with provisioner.at_work():
