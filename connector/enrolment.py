@@ -73,7 +73,7 @@ def _enrol(
     now: datetime,
     origin: Origin,
 ) -> Issued | None:
-    # A refusal is an outcome and not an exception: its audit event has to be committed.
+    # A refusal is an outcome and not an exception: the audit event of a token that there was has to be committed.
     key_sha256 = public_key_sha256(public_key)
     used_now = store.use_token(tx, secret_sha256, key_sha256, now)
     if used_now:
@@ -82,7 +82,10 @@ def _enrol(
         _record(tx, Action.ENROLLED, origin, now, issued)
         return issued
     token = store.find_token(tx, secret_sha256)
-    if token and token.public_key_sha256 == key_sha256 and now < token.expire_time:
+    if token is None:
+        # The log has it. Anybody can make up such tokens, as many as they like, and must not fill the disk by it.
+        return None
+    if token.public_key_sha256 == key_sha256 and now < token.expire_time:
         again = ledger.issued_for_token(tx, token.token_id)
         _record(tx, Action.ENROLLED_AGAIN, origin, now, again)
         return again
@@ -91,9 +94,9 @@ def _enrol(
         Action.TOKEN_REFUSED,
         origin,
         now,
-        spiffe_id=token.spiffe_id if token else None,
-        token_id=token.token_id if token else None,
-        detail=_why_refused(token, now),
+        spiffe_id=token.spiffe_id,
+        token_id=token.token_id,
+        detail=_why_refused(token),
     )
     return None
 
@@ -111,9 +114,7 @@ def _record(tx: Transaction, action: Action, origin: Origin, now: datetime, issu
     )
 
 
-def _why_refused(token: StoredToken | None, now: datetime) -> str:
-    if token is None:
-        return "unknown"
+def _why_refused(token: StoredToken) -> str:
     if token.public_key_sha256 is not None:
         return "used"
     return "superseded" if token.superseded else "expired"

@@ -92,6 +92,16 @@ async def test_a_used_token_is_refused_like_an_unknown_one(
     assert (used_event.address, used_event.detail) == (NEWCOMER.address, "used")
 
 
+async def test_tokens_that_anybody_can_make_up_leave_nothing_in_the_database(
+    enrolment: Enrolment, database: Database
+) -> None:
+    before = await rows(database, store.audit)
+
+    assert (await refusal(enrolment, another_planes_token())).reason == Reason.REASON_TOKEN_REFUSED
+
+    assert await rows(database, store.audit) == before
+
+
 @pytest.mark.check("trust-03")
 @pytest.mark.parametrize(("offset", "accepted"), [(-SECOND, True), (0 * SECOND, False), (SECOND, False)])
 async def test_a_token_works_until_its_expiry_and_not_at_it(
