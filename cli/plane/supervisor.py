@@ -9,6 +9,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 30.0
 _STEADY_AFTER = 5.0
 _LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_LOG_LOOK_EVERY = 30.0
 _LOG_TAIL_BYTES = 16 * 1024
 
 
@@ -139,11 +141,19 @@ class Supervisor:
                 raise _failed(child.program, f"cannot be started ({error.strerror})") from error
             return f"cannot be started ({error.strerror})"
         self._say_changed()
-        status = await child.ended()
+        status = await self._ended(child)
         self._say_changed()
         if status >= 0 and not child.was_ready:
             raise _failed(child.program, f"ended by itself with exit code {status}")
         return _how_it_ended(status)
+
+    async def _ended(self, child: "_Child") -> int:
+        while True:
+            try:
+                async with asyncio.timeout(_LOG_LOOK_EVERY):
+                    return await child.ended()
+            except TimeoutError:
+                _limit_open(child.program.log)
 
     def _say(self, line: str) -> None:
         with suppress(OSError):
@@ -242,6 +252,14 @@ def _limit(log: Path) -> None:
     with suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_LIMIT_BYTES:
             log.replace(log.with_suffix(".log.1"))
+
+
+def _limit_open(log: Path) -> None:
+    # The program has it open, to append; so it is emptied in its place. What it says in between is lost.
+    with suppress(OSError):
+        if log.stat().st_size > _LOG_LIMIT_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def _failed(program: Program, how: str) -> Stopped:

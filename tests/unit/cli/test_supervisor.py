@@ -12,6 +12,7 @@ import pytest
 
 from cli.plane.supervisor import Program, Supervisor
 from mesh.exits import Exit, Stopped
+from tests.support.wait import wait_for
 
 READY = """
 import os, signal, socket, sys
@@ -198,6 +199,21 @@ async def test_a_log_that_has_grown_too_large_is_put_aside(tmp_path: Path, monke
     async with started(tmp_path, STAYS):
         pass
     assert (tmp_path / "p0.log.1").read_text() == "more than ten bytes\n"
+
+
+async def test_the_log_of_a_program_that_talks_for_ever_stays_within_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.plane.supervisor._LOG_LIMIT_BYTES", 100_000)
+    monkeypatch.setattr("cli.plane.supervisor._LOG_LOOK_EVERY", 0.01)
+    talks = (
+        READY + "ready()\nfor n in range(10_000): print('on and on', n, flush=True)\nprint('the end'); signal.pause()"
+    )
+    before, now = tmp_path / "p0.log.1", tmp_path / "p0.log"
+    async with started(tmp_path, talks):
+        await asyncio.to_thread(wait_for, "some of the log was put aside", before.exists)
+        await asyncio.to_thread(wait_for, "the log was begun anew", lambda: now.stat().st_size < 100_000)
+    assert before.stat().st_mode & 0o777 == now.stat().st_mode & 0o777
 
 
 async def _end_of(pid: int) -> None:
