@@ -31,15 +31,14 @@ class Figure:
 
 
 def write(figures: dict[str, Figure], path: Path) -> None:
-    """Put the figures at `path`, beside those that an earlier run of another part left there."""
+    """Put the figures at `path`, beside those that an earlier run on the same machine left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = _machine()
-    kept: dict[str, Any] = {}
-    if path.exists():
-        before = json.loads(path.read_text())
-        kept = before["figures"] if before.get("machine") == machine else {}
     new = {key: asdict(each) | {"ratio": round(each.ratio, 3)} for key, each in figures.items()}
-    path.write_text(json.dumps({"machine": machine, "figures": kept | new}, indent=2) + "\n")
+    content = json.dumps({"machine": machine, "figures": _earlier(path, machine) | new}, indent=2) + "\n"
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(content)
+    temporary.replace(path)
 
 
 def table(figures: Iterable[tuple[str, Figure]]) -> str:
@@ -49,6 +48,15 @@ def table(figures: Iterable[tuple[str, Figure]]) -> str:
         for key, each in figures
     ]
     return "\n".join(["| figure | value | baseline | ratio | unit | what |", "|---|--:|--:|--:|---|---|", *rows]) + "\n"
+
+
+def _earlier(path: Path, machine: dict[str, str | int]) -> dict[str, Any]:
+    """What stands at `path`; nothing where that is of another machine, or no file of figures."""
+    try:
+        before = json.loads(path.read_text())
+        return dict(before["figures"]) if before["machine"] == machine else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
 
 
 def _machine() -> dict[str, str | int]:
