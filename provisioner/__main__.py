@@ -41,6 +41,8 @@ from provisioner.workflows import Workflows
 PROVISIONER = provisioner_pb2.DESCRIPTOR.services_by_name["Provisioner"]
 OPERATIONS = LONGRUNNING.services_by_name["Operations"]
 
+_log = telemetry.logger("provisioner")
+
 DURABLE_STOP = 3.0
 """Seconds that DBOS has to let go of its database when the process stops."""
 
@@ -123,7 +125,10 @@ def _register(provisioner: ProvisionerService, operations: OperationsService, se
 
 async def _work(drivers: Mapping[str, Driver], running: Mapping[str, Sequence[str]], dispatcher: Dispatcher) -> None:
     for name, driver in drivers.items():
-        await driver.resume(running.get(name, ()))
+        try:
+            await driver.resume(running.get(name, ()))
+        except Exception:  # a fault with what runs is no reason to begin nothing new
+            _log.exception("workloads cannot be resumed", driver=name)
     await dispatcher.run()
 
 

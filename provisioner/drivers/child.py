@@ -75,7 +75,7 @@ class Child:
         try:
             noted = _Stat.parse(note.read_text())
             pidfd = os.pidfd_open(noted.pid)
-        except (OSError, ValueError):
+        except (OSError, ValueError, IndexError, OverflowError):  # ended, or a note that a full disk has cut short
             return None
         # Checked after the descriptor is open, which stands for the same process from then on.
         if _Stat.of(noted.pid) != noted:

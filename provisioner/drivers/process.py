@@ -7,6 +7,7 @@ by this file only: arguments and environments can be read by others.
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -25,6 +26,7 @@ from provisioner.drivers.supervisor import Supervisor
 _UNINVITED = {Exit.REFUSED, Exit.TOKEN_MALFORMED, Exit.TOKEN_REFUSED}
 """What an agent exits with that needs a new token: its identity ended while it was off, or its token did."""
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _log = telemetry.logger("driver")
 
 
@@ -144,7 +146,7 @@ class ProcessDriver:
             await self._configure(runtime_id, supervisor)
             supervisor.start()
         except OSError as error:
-            supervisor.trouble = f"it cannot be started: {error.strerror}"
+            supervisor.trouble = f"it cannot be started: {error.strerror or type(error).__name__}"
             _log.error("an agent cannot be started", runtime_id=runtime_id, error=str(error))
             supervisor.keep()
 
@@ -194,6 +196,9 @@ class ProcessDriver:
             _log.info("an agent without identity gets a new token", runtime_id=runtime_id)
 
     def _folder(self, runtime_id: str) -> Path:
+        # Another service gave the id, and what it leads to will be deleted: so it leads to one folder in here.
+        if not _UUID.fullmatch(runtime_id):
+            raise DriverFailed(f"{runtime_id!r} is no UUID")
         return self._runtimes / runtime_id
 
 

@@ -94,8 +94,7 @@ class Supervisor:
                 status = self._child.status
                 self._child.release()
                 self._child = None
-                if self._on_ended is not None:
-                    await self._on_ended(status)
+                await self._tell_ended(status)
             if loop.time() - began >= self._healthy:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next())
@@ -104,6 +103,14 @@ class Supervisor:
             except OSError as error:
                 self.trouble = f"it cannot be started: {error.strerror}"
                 _log.warning("a workload cannot be started", folder=self._program.folder.name, error=str(error))
+
+    async def _tell_ended(self, status: int | None) -> None:
+        if self._on_ended is None:
+            return
+        try:
+            await self._on_ended(status)
+        except Exception:  # a fault of those who are told is no reason to leave the program down
+            _log.exception("fault", folder=self._program.folder.name)
 
     def _say_ended(self, child: Child) -> None:
         self._ends += 1

@@ -38,6 +38,7 @@ class Host:
     healthy: timedelta = timedelta(hours=1)
     invitations: list[str] = field(default_factory=list)
     closed: bool = False
+    fault: Exception | None = None
 
     @property
     def folder(self) -> Path:
@@ -67,6 +68,8 @@ class Host:
 
     async def invite(self, runtime_id: str) -> str:
         self.invitations.append(runtime_id)
+        if self.fault:
+            raise self.fault
         if self.closed:
             raise Refusal(Reason.REASON_RUNTIME_NOT_FOUND, "there is no such runtime")
         return "moor_again"
@@ -388,6 +391,39 @@ async def test_a_stranger_that_was_given_the_same_process_id_is_left_alone(host:
     finally:
         stranger.kill()
         await stranger.wait()
+
+
+@pytest.mark.parametrize("note", ["", "77 (python) S 1", f"{2**70} (x) S {' '.join('1' * 40)}"])
+async def test_a_note_that_was_cut_short_is_like_none(host: Host, note: str) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    (host.folder / "agent.stat").write_text(note)
+    await driver.resume([RUNTIME])
+    await host.started()
+
+
+async def test_a_fault_in_the_search_for_a_new_token_does_not_keep_the_workload_down(host: Host) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    host.ways("fail")
+    host.fault = ZeroDivisionError("on purpose")
+    await driver.start(RUNTIME)
+    await host.started()
+    await host.started()
+    assert host.invitations
+
+
+@pytest.mark.parametrize(
+    "runtime_id", ["", ".", "..", "../../etc", "/etc", RUNTIME.upper(), f"{RUNTIME}/..", f"{RUNTIME}\n"]
+)
+async def test_an_id_that_leads_anywhere_else_is_refused_and_nothing_is_deleted(host: Host, runtime_id: str) -> None:
+    driver = host.driver()
+    await driver.prepare(RUNTIME, "moor_secret")
+    with pytest.raises(DriverFailed, match="is no UUID"):
+        await driver.prepare(runtime_id, "moor_other")
+    with pytest.raises(DriverFailed, match="is no UUID"):
+        await driver.remove(runtime_id)
+    assert (host.folder / "token").read_text() == "moor_secret\n"
 
 
 async def test_a_workload_whose_plane_has_moved_is_started_again_with_the_new_addresses(host: Host) -> None:
