@@ -9,6 +9,7 @@ from moorage.director.v1.director_pb2_grpc import DirectorStub
 from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
 from moorage.errors.v1.errors_pb2 import Reason
 
+from certs.identity import IdentityRefused
 from certs.spiffe import Kind, SpiffeId
 from mesh import telemetry
 from mesh.channel import LiveChannel
@@ -38,8 +39,8 @@ class DirectorRegistry:
     async def knows(self, party: SpiffeId) -> bool:
         """Whether the Application or Runtime is registered; raises `DirectorAway`."""
         # A Director that is just restarting is waited for, within the same deadline.
-        director = self._channel.stub(DirectorStub)
         try:
+            director = self._channel.stub(DirectorStub)
             if party.kind is Kind.APPLICATION:
                 application = GetApplicationRequest(application_id=party.name)
                 await director.GetApplication(application, timeout=self._timeout, wait_for_ready=True)
@@ -52,6 +53,9 @@ class DirectorRegistry:
                 return False
             _log.warning("director did not answer", code=problem.code.name, reason=problem.reason)
             raise DirectorAway(problem.message) from error
+        except (IdentityRefused, OSError) as error:
+            _log.error("no identity to ask the director with", error=str(error))
+            raise DirectorAway(str(error)) from error
         return True
 
 

@@ -121,7 +121,7 @@ def _creation(
 async def _asked(service: str, call: Callable[[], Awaitable[T]]) -> T:
     try:
         return await call()
-    except IdentityRefused as error:
+    except (IdentityRefused, OSError) as error:
         _log.error("no identity to call with", service=service, error=str(error))
         raise _away(service) from error
     except grpc.aio.AioRpcError as error:

@@ -111,8 +111,9 @@ async def test_a_refusal_of_ourselves_is_a_fault_and_not_the_callers(reason: Rea
             for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
         ),
         IdentityRefused(IdentityReason.MISSING, "no certificate"),
+        PermissionError(13, "Permission denied", "tls.key"),
     ],
-    ids=["unavailable", "deadline", "cancelled", "no-identity"],
+    ids=["unavailable", "deadline", "cancelled", "no-identity", "identity-not-readable"],
 )
 async def test_a_service_that_cannot_be_called_is_away(error: Exception) -> None:
     with pytest.raises(Refusal) as away:
