@@ -83,7 +83,14 @@ async def _handshake(
                 raise ConnectionResetError("it closed the connection") from None
             connection.bio_write(received)
         else:
-            return tuple(connection.get_peer_cert_chain(as_cryptography=True) or ())
+            return _chain(connection)
+
+
+def _chain(connection: SSL.Connection) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(connection.get_peer_cert_chain(as_cryptography=True) or ())
+    except (ValueError, x509.InvalidVersion):  # OpenSSL minds less what it is shown
+        return ()
 
 
 async def _send_pending(connection: SSL.Connection, writer: asyncio.StreamWriter) -> None:
