@@ -83,25 +83,31 @@ class PlaneIdentities:
 
     def refresh(self) -> list[str]:
         """Issue anew what is missing, unfit or past a third of its life; returns whose identities were."""
-        renewed = [name for name in (*SERVICES, ADMIN) if not self._is_fresh(name)]
+        now = self.clock()
+        renewed = [name for name in (*SERVICES, ADMIN) if self._refresh_time(name, now) <= now]
         for name in renewed:
             self._issue(name)
         return renewed
 
     def next_refresh(self) -> datetime:
-        """When the first of the identities will have lived a third of its life."""
-        return min(_refresh_time(self._identity(name).load()) for name in (*SERVICES, ADMIN))
+        """When the first of the identities will have lived a third of its life; now, where one is missing or unfit."""
+        now = self.clock()
+        return min(self._refresh_time(name, now) for name in (*SERVICES, ADMIN))
 
-    def _is_fresh(self, name: str) -> bool:
+    def _refresh_time(self, name: str, now: datetime) -> datetime:
         try:
             held = self._identity(name).load()
         except IdentityRefused:
-            return False
-        leaf, issuer = x509.load_pem_x509_certificates(held.chain_pem)[:2]
+            return now
+        return _refresh_time(held) if self._fits(name, held, now) else now
+
+    def _fits(self, name: str, held: LoadedIdentity, now: datetime) -> bool:
+        leaf, *issuers = x509.load_pem_x509_certificates(held.chain_pem)
         return (
-            self.clock() < _refresh_time(held)
+            held.not_before <= now
             and held.spiffe_id == self._spiffe_id(name)
-            and issuer == self.authority.certificate
+            and issuers[:1] == [self.authority.certificate]
+            and held.bundle_pem == self._bundle_pem
             and (name == ADMIN or self.listen in _ip_addresses(leaf))
         )
 
@@ -118,8 +124,11 @@ class PlaneIdentities:
             ip_addresses=[self.listen] if serves else [],
             server=serves,
         )
-        root = certificates_to_pem((self.authority.root,))
-        self._identity(name).write(key_to_pem(key), issued.chain_pem, root)
+        self._identity(name).write(key_to_pem(key), issued.chain_pem, self._bundle_pem)
+
+    @property
+    def _bundle_pem(self) -> bytes:
+        return certificates_to_pem((self.authority.root,))
 
     def _identity(self, name: str) -> Identity:
         return Identity(self.home.identity(name), self.clock)

@@ -1,11 +1,13 @@
 """The embedded plane's own authorities and identities."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.authority import Authority
 from certs.check import verify_chain
@@ -109,6 +111,33 @@ def test_an_identity_that_was_damaged_is_issued_anew(home: Home, clock: Hand) ->
     plane.refresh()
     (home.identity("director") / "tls.key").write_text("nonsense")
     assert plane.refresh() == ["director"]
+
+
+@pytest.mark.parametrize("file", ["tls.crt", "ca.crt"])
+def test_an_identity_without_its_issuer_or_with_another_root_is_issued_anew(home: Home, clock: Hand, file: str) -> None:
+    plane = identities(home, clock)
+    plane.refresh()
+    leaf = x509.load_pem_x509_certificate(Identity(home.identity("director")).load().chain_pem)
+    (home.identity("director") / file).write_bytes(leaf.public_bytes(Encoding.PEM))
+    assert plane.next_refresh() == clock()
+    assert plane.refresh() == ["director"]
+    assert plane.next_refresh() > clock()
+
+
+def test_an_identity_that_is_gone_is_due_now(home: Home, clock: Hand) -> None:
+    plane = identities(home, clock)
+    plane.refresh()
+    shutil.rmtree(home.identity("admin"))
+    assert plane.next_refresh() == clock()
+    assert plane.refresh() == ["admin"]
+
+
+def test_identities_from_a_clock_that_was_ahead_are_issued_anew(home: Home, clock: Hand) -> None:
+    plane = identities(home, clock)
+    clock.now += timedelta(days=1)
+    plane.refresh()
+    clock.now -= timedelta(hours=23)
+    assert plane.refresh() == NAMES
 
 
 def test_a_start_that_was_cut_short_goes_on_with_the_root_it_made(home: Home, clock: Hand) -> None:
