@@ -127,8 +127,8 @@ async def _keep_fresh(identities: "PlaneIdentities", clock: Clock, tell: Callabl
     from certs.errors import CertsError
 
     while True:
-        wait = min(identities.next_refresh() - clock(), _LONGEST_WAIT)
         try:
+            wait = min(identities.next_refresh() - clock(), _LONGEST_WAIT)
             await asyncio.sleep(max(wait.total_seconds(), 1))
             await asyncio.to_thread(identities.refresh)
         except (OSError, CertsError) as error:
