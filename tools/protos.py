@@ -168,7 +168,10 @@ def fetched_validate_proto() -> bytes:
     """Returns validate.proto out of protovalidate's source archive, once its SHA-256 is the pinned one."""
     with tempfile.TemporaryDirectory() as scratch:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        run([*pip, "--no-deps", "--no-binary", ":all:", "--dest", scratch, VALIDATE_PACKAGE])
+        # Of this package alone: pip looks into a source archive with its build tools, and they may come as wheels.
+        run(
+            [*pip, "--no-deps", "--no-binary", VALIDATE_PACKAGE.partition("==")[0], "--dest", scratch, VALIDATE_PACKAGE]
+        )
         archive = next(Path(scratch).glob("protovalidate-*.tar.gz"))
         with tarfile.open(archive) as tar:
             member = tar.extractfile(f"{archive.name.removesuffix('.tar.gz')}/{VALIDATE_MEMBER}")
