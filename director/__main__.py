@@ -82,7 +82,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
 
 async def _start_background(settings: DirectorSettings, database: Database, seal: Seal, stack: AsyncExitStack) -> None:
     """Begin what nobody waits for: the delivery of notices, and forgetting. The import of DBOS alone takes a second."""
-    post = HttpPost()
+    post = HttpPost(settings.webhook_denied_networks)
     stack.push_async_callback(post.close)
     patience = Patience(settings.webhook_attempts, settings.webhook_first_wait, settings.webhook_longest_wait)
     delivery = Delivery(database, seal, post, system_clock, patience)

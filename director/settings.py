@@ -47,5 +47,9 @@ class DirectorSettings:
     webhook_longest_wait: float = 4 * 3600.0
     """The longest wait between two attempts."""
 
+    webhook_denied_networks: tuple[str, ...] = ("169.254.0.0/16", "fe80::/10")
+    """Networks (CIDR) that no notice is sent to: Applications choose the URL, and the Director may reach what they may
+    not. Unless set, the link-local ones: there, clouds give out credentials."""
+
     log_level: str = "info"
     """debug, info, warning or error."""

@@ -1,10 +1,11 @@
 """One POST of one notice, signed by the Standard Webhooks scheme."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import httpx
@@ -36,9 +37,19 @@ Post = Callable[[str, str, str, str, datetime], Awaitable[Posted]]
 
 
 class HttpPost:
-    """Posts over HTTP. Redirects are not followed, and of the answer only the status is read."""
+    """Posts over HTTP. Redirects are not followed, and of the answer only the status is read.
 
-    def __init__(self, connect_timeout: float = CONNECT_TIMEOUT, answer_timeout: float = ANSWER_TIMEOUT) -> None:
+    Nothing is sent to an address in one of the `denied_networks` (CIDR), whatever name leads there. Raises
+    `ValueError` for what is no network.
+    """
+
+    def __init__(
+        self,
+        denied_networks: Collection[str] = (),
+        connect_timeout: float = CONNECT_TIMEOUT,
+        answer_timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
+        self._denied = [ip_network(each) for each in denied_networks]
         self._connect_timeout = connect_timeout
         self._answer_timeout = answer_timeout
         self._client: httpx.AsyncClient | None = None
@@ -62,16 +73,32 @@ class HttpPost:
         try:
             async with (
                 asyncio.timeout(self._answer_timeout),
-                self._client.stream("POST", url, content=body.encode(), headers=headers) as response,
+                self._client.stream(
+                    "POST", url, content=body.encode(), headers=headers, extensions={"trace": self._look_where}
+                ) as response,
             ):
                 status = response.status_code
         except TimeoutError:
             return Posted(failure=f"no answer within {self._answer_timeout:g} s")
+        except _Denied as denied:
+            return Posted(failure=str(denied))
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Posted(failure=f"{type(error).__name__}: {error}"[:500])
         if response.is_success:
             return Posted(failure="")
         return Posted(failure=f"answered {status}", gone=status == _GONE)
+
+    async def _look_where(self, event: str, about: Mapping[str, Any]) -> None:
+        # At the address that was connected to, before anything is sent: a name could lead elsewhere the next time.
+        if event != "connection.connect_tcp.complete":
+            return
+        stream = about["return_value"]
+        address = ip_address(stream.get_extra_info("server_addr")[0])
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        if any(address in network for network in self._denied):
+            await stream.aclose()
+            raise _Denied(f"the URL leads to {address}, where the operator lets no notice go")
 
     def _new_client(self) -> "httpx.AsyncClient":
         # Imported when first needed, and off the event loop: these, and loading the host's trusted authorities, take
@@ -90,3 +117,7 @@ class HttpPost:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
+
+
+class _Denied(Exception):
+    """The address is one that nothing is sent to."""

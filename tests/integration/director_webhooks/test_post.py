@@ -70,6 +70,27 @@ async def test_an_answer_that_trickles_in_is_given_up_in_time(post: HttpPost, re
     assert posted.failure == "no answer within 0.5 s"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.1"])
+async def test_a_receiver_in_a_denied_network_gets_nothing_by_whatever_name(receiver: Receiver, host: str) -> None:
+    post = HttpPost(("10.0.0.0/8", "127.0.0.0/8", "::1/128"))
+    url = receiver.url.replace("127.0.0.1", host) + "/in"
+    posted = await post("notice-1", url, BODY, SECRET, datetime.now(UTC))
+    await post.close()
+    assert "the operator lets no notice go" in posted.failure
+    assert receiver.received == []
+
+
+async def test_a_receiver_in_no_denied_network_is_reached(receiver: Receiver) -> None:
+    post = HttpPost(("10.0.0.0/8", "169.254.0.0/16", "fe80::/10"))
+    assert (await post("notice-1", f"{receiver.url}/in", BODY, SECRET, datetime.now(UTC))).arrived
+    await post.close()
+
+
+def test_a_denied_network_that_is_none_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match=r"10\.0\.0\.0/33"):
+        HttpPost(("10.0.0.0/33",))
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/in", "http://no-such-host.invalid/in", "http://[broken/in"])
 async def test_a_receiver_that_cannot_be_reached_is_a_failure_that_names_no_secret(post: HttpPost, url: str) -> None:
     posted = await post("notice-1", url, BODY, SECRET, datetime.now(UTC))
