@@ -15,6 +15,9 @@ from director.specifications.documents import ASYNCAPI, OPENAPI, problems_of
 MEMORY_BYTES = 1 << 30
 """Address space that the child may take; a document that needs more has a problem."""
 
+CPU_SECONDS = 20.0
+"""How long one document may be computed upon; the host's other work does not count. The child then ends by SIGPROF."""
+
 ORPHAN_SECONDS = 60
 """How long one document may take if the parent, whose own limit is lower, is no longer there to end it."""
 
@@ -37,7 +40,10 @@ def main() -> None:
     _confine()
     for line in sys.stdin.buffer:
         signal.alarm(ORPHAN_SECONDS)
-        sys.stdout.write(json.dumps(_answer(json.loads(line))) + "\n")
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        answer = _answer(json.loads(line))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
         signal.alarm(0)
 

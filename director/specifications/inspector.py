@@ -3,50 +3,62 @@
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from moorage.director.v1.specification_pb2 import Specification
+from moorage.errors.v1.errors_pb2 import Reason
 
 from director.specifications.inspected import InspectedSpecification
+from mesh.errors import Refusal
 
-INSPECTION_SECONDS = 20.0
-"""How long one document may take; one that takes longer is told to have a problem."""
+WAIT_SECONDS = 45.0
+"""How long an answer is waited for. The child ends itself long before if it is the document that takes so much."""
 
 START_SECONDS = 30.0
 """How long the child may take to start."""
 
-CHILD = (sys.executable, "-m", "director.specifications")
+# -P: nothing in the current directory must stand in for a module.
+CHILD = (sys.executable, "-P", "-m", "director.specifications")
 """The command of the child."""
 
+_RETRY_AFTER = timedelta(seconds=5)
 _STOP_SECONDS = 5.0
 
 
 class Inspector:
     """Looks into documents, one at a time, in a child process that starts with the first and ends with `close`."""
 
-    def __init__(self, inspection_seconds: float = INSPECTION_SECONDS, command: Sequence[str] = CHILD) -> None:
-        self._inspection_seconds = inspection_seconds
+    def __init__(self, wait_seconds: float = WAIT_SECONDS, command: Sequence[str] = CHILD) -> None:
+        self._wait_seconds = wait_seconds
         self._command = command
         self._turn = asyncio.Lock()
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._child: asyncio.subprocess.Process | None = None
 
     async def inspect(self, sent: Specification) -> InspectedSpecification:
         """Find out what is wrong with a document; one that cannot be looked into has that as its problem.
 
-        Raises `ChildDidNotStart`, which is no fault of the document.
+        Raises what is no fault of the document: `ChildDidNotStart`, and `Refusal` (NOT_READY) where the host is too
+        busy to tell.
         """
         async with self._turn:
             # What ends this early leaves the child in the middle of an answer: it is kept only once it has answered.
-            child, self._child = self._child or await self._start(), None
+            child, self._child = self._child or await self._started(), None
             try:
-                problems = await _ask(child, [sent.format, sent.content], self._inspection_seconds)
+                problems = await _ask(child, [sent.format, sent.content], self._wait_seconds)
                 self._child = child
-            except TimeoutError:
-                problems = [f"it could not be checked within {self._inspection_seconds:g} seconds"]
+            except TimeoutError as error:
+                raise Refusal(
+                    Reason.REASON_NOT_READY,
+                    f"the document could not be looked into within {self._wait_seconds:g} seconds",
+                    retry_after=_RETRY_AFTER,
+                ) from error
             except (EOFError, ConnectionError):
-                problems = ["it could not be checked: it makes the parser fail"]
+                problems = [await _why_ended(child)]
             finally:
                 if self._child is None:
                     await _stop(child)
@@ -55,9 +67,22 @@ class Inspector:
     async def close(self) -> None:
         """End the child."""
         async with self._turn:
+            starting, self._starting = self._starting, None
             child, self._child = self._child, None
+            if starting is not None:
+                starting.cancel()
+                await asyncio.wait({starting})
+                if not starting.cancelled() and starting.exception() is None:
+                    child = starting.result()
             if child is not None:
                 await _stop(child)
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        # A caller that gives up leaves the start to the next one: where all were in a hurry, none would get there.
+        self._starting = self._starting or asyncio.create_task(self._start())
+        await asyncio.wait({self._starting})
+        starting, self._starting = self._starting, None
+        return starting.result()
 
     async def _start(self) -> asyncio.subprocess.Process:
         child = await asyncio.create_subprocess_exec(
@@ -68,6 +93,9 @@ class Inspector:
         except (TimeoutError, EOFError, ConnectionError) as error:
             await _stop(child)
             raise ChildDidNotStart(f"{' '.join(self._command)}: {type(error).__name__}") from error
+        except asyncio.CancelledError:
+            await _stop(child)
+            raise
         return child
 
 
@@ -85,6 +113,14 @@ async def _ask(child: asyncio.subprocess.Process, question: Any, seconds: float)
     if not line.endswith(b"\n"):
         raise EOFError
     return json.loads(line)
+
+
+async def _why_ended(child: asyncio.subprocess.Process) -> str:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            if await child.wait() == -signal.SIGPROF:
+                return "it could not be checked: it takes too long"
+    return "it could not be checked: it makes the parser fail"
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

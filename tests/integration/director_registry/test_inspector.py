@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
+from moorage.errors.v1.errors_pb2 import Reason
 
 from director.specifications.documents import MAX_PROBLEMS
 from director.specifications.inspector import ChildDidNotStart, Inspector
+from mesh.errors import Refusal
 
 GOOD = 'openapi: 3.1.0\ninfo: {title: t, version: "1"}\npaths: {}\n'
 VALID = SpecificationState.SPECIFICATION_STATE_VALID
@@ -73,15 +75,26 @@ async def test_many_at_once_are_each_answered(inspector: Inspector) -> None:
     assert [each.state for each in found] == [VALID if n % 2 else INVALID for n in range(20)]
 
 
-async def test_a_document_that_takes_too_long_is_ended_and_the_next_one_served(tmp_path: Path) -> None:
+async def test_a_document_that_takes_too_much_computing_has_a_problem_and_the_next_one_is_served() -> None:
+    impatient = "from director.specifications import __main__ as child; child.CPU_SECONDS = 0.3; child.main()"
+    inspector = Inspector(command=[sys.executable, "-c", impatient])
+    paths = "".join(f"  /{n}: {{get: {{responses: {{200: {{description: d}}}}}}}}\n" for n in range(2000))
+    heavy = await inspector.inspect(openapi(GOOD.replace("paths: {}", f"paths:\n{paths}")))
+    assert heavy.problems == ("it could not be checked: it takes too long",)
+    assert (await inspector.inspect(openapi(GOOD))).state == VALID
+    await inspector.close()
+
+
+async def test_a_host_that_is_too_busy_to_answer_says_nothing_of_the_document(tmp_path: Path) -> None:
     slow_then_quick = """
         if "slow" in line:
             sys.stdin.readline()  # for an answer that never comes
         print("[]", flush=True)
     """
-    inspector = Inspector(inspection_seconds=0.5, command=child(tmp_path, slow_then_quick))
-    slow = await inspector.inspect(openapi("slow"))
-    assert slow.problems == ("it could not be checked within 0.5 seconds",)
+    inspector = Inspector(wait_seconds=0.5, command=child(tmp_path, slow_then_quick))
+    with pytest.raises(Refusal) as caught:
+        await inspector.inspect(openapi("slow"))
+    assert (caught.value.reason, bool(caught.value.retry_after)) == (Reason.REASON_NOT_READY, True)
     assert (await inspector.inspect(openapi("quick"))).state == VALID
     await inspector.close()
 
@@ -113,6 +126,52 @@ async def test_a_caller_who_gives_up_leaves_no_answer_behind_for_the_next_one(tm
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert (await inspector.inspect(openapi("quick"))).problems == ()
+    await inspector.close()
+
+
+async def test_a_caller_who_gives_up_while_the_child_starts_leaves_the_start_to_the_next_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "started")
+    os.mkfifo(tmp_path / "go")
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import sys\n"
+        f"open({str(tmp_path / 'started')!r}, 'w').close(); open({str(tmp_path / 'go')!r}).close()\n"
+        "for line in sys.stdin: print('[]' if 'document' in line else 'null', flush=True)\n"
+    )
+    inspector = Inspector(command=[sys.executable, str(script)])
+    asking = asyncio.create_task(inspector.inspect(openapi("a document")))
+    await asyncio.to_thread((tmp_path / "started").read_bytes)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    again = asyncio.create_task(inspector.inspect(openapi("a document")))
+    await asyncio.to_thread((tmp_path / "go").write_bytes, b"")
+    async with asyncio.timeout(20):
+        assert (await again).state == VALID
+    await inspector.close()
+
+
+async def test_a_child_that_still_starts_ends_with_the_inspector(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "started")
+    pipe = str(tmp_path / "started")
+    script = f"import os\nwith open({pipe!r}, 'w') as pipe: pipe.write(str(os.getpid()))\ninput(); input()"
+    inspector = Inspector(command=[sys.executable, "-c", script])
+    asking = asyncio.create_task(inspector.inspect(openapi("a document")))
+    pid = int(await asyncio.to_thread((tmp_path / "started").read_text))
+    asking.cancel()
+    await asyncio.wait({asking})
+    await inspector.close()
+    async with asyncio.timeout(20):
+        await _ended(pid)
+
+
+async def test_nothing_in_the_current_directory_stands_in_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "yaml.py").write_text("raise SystemExit('not the module that was meant')")
+    monkeypatch.chdir(tmp_path)
+    inspector = Inspector()
+    assert (await inspector.inspect(openapi(GOOD))).state == VALID
     await inspector.close()
 
 
