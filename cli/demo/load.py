@@ -85,8 +85,9 @@ async def _renewed(stage: Stage, before: AgentStatus) -> None:
     await _status(
         stage,
         "a new certificate",
-        lambda status: _serial(status) not in ("", _serial(before)),
-        deadline=stage.runtime_lifetime * 2,
+        # An agent that was killed meanwhile counts anew, and may hold a certificate that its predecessor got.
+        lambda status: _serial(status) not in ("", _serial(before)) and status.counts.renewals > 0,
+        deadline=stage.runtime_lifetime * 3,
     )
 
 
