@@ -1,6 +1,6 @@
 """Queries upon memberships: who is in which group, now and at earlier revisions."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, bindparam, insert, select, tuple_, update
@@ -38,8 +38,10 @@ class Memberships:
 
     def in_groups(self, tx: Connection, group_ids: Collection[str]) -> list[str]:
         """Ids of those who are in any of the groups, each once."""
+        if not group_ids:
+            return []
         query = select(self._member).distinct().where(self.table.c.group_id.in_(group_ids), self._living)
-        return list(tx.execute(query).scalars()) if group_ids else []
+        return list(tx.execute(query).scalars())
 
     def page(self, tx: Connection, group_id: str, after: str | None, limit: int) -> Sequence[Values]:
         """`id` and `name` of the first `limit` members of a group whose names come after `after`, by name."""
@@ -61,9 +63,11 @@ class Memberships:
             tx.execute(insert(self.table), rows)
         return begun
 
-    def remove(self, tx: Connection, revision: int, group_id: str, member_ids: Iterable[str]) -> list[str]:
+    def remove(self, tx: Connection, revision: int, group_id: str, member_ids: Collection[str]) -> list[str]:
         """End memberships of a group; returns the ids of those members who were in it."""
-        ended = self._ending(revision).where(self.table.c.group_id == group_id, self._member.in_(list(member_ids)))
+        if not member_ids:
+            return []
+        ended = self._ending(revision).where(self.table.c.group_id == group_id, self._member.in_(member_ids))
         return list(tx.execute(ended.returning(self._member)).scalars())
 
     def remove_all(self, tx: Connection, revision: int, group_id: str) -> list[str]:

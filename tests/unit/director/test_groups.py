@@ -1,7 +1,9 @@
 """Groups and their members, now and at earlier revisions."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
+import pytest
 from moorage.director.v1.application_pb2 import DeleteApplicationRequest
 from moorage.director.v1.group_pb2 import (
     AddGroupMembersRequest,
@@ -13,6 +15,7 @@ from moorage.director.v1.group_pb2 import (
     RemoveGroupMembersRequest,
     UpdateGroupRequest,
 )
+from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest
 
 from director.applications import delete_application
 from director.changes import Action, Kind
@@ -25,6 +28,7 @@ from director.groups import (
     remove_group_members,
     update_group,
 )
+from director.runtimes import delete_runtime
 from tests.unit.director.plane import Plane, new_id
 from tests.unit.director.refused import refused
 
@@ -199,3 +203,21 @@ def test_an_application_that_is_deleted_leaves_its_groups_and_moves_their_etags(
     plane.change(delete_application, DeleteApplicationRequest(application_id=application.application_id))
     assert member_names(plane, group) == []
     assert plane.read(get_group, GetGroupRequest(group_id=group.group_id)).group.revision == plane.revision
+
+
+def test_memberships_are_changed_while_another_thread_is_still_importing_the_orm(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # DBOS imports it in the background, after the Director has begun to answer. Meanwhile SQLAlchemy cannot find out
+    # the type of a value that it does not know by its class, such as that of nothing in an empty list.
+    def inspect(value: object, raiseerr: bool) -> None:
+        raise AttributeError(f"partially initialized module: cannot look into {value}")
+
+    monkeypatch.setattr("sqlalchemy.sql.sqltypes.inspection", SimpleNamespace(inspect=inspect))
+    application, runtime, group = plane.application(), plane.runtime(), plane.group()
+    add(plane, group, application_ids=[application.application_id])
+    remove(plane, group, application_ids=[application.application_id])
+    add(plane, group, runtime_ids=[runtime.runtime_id])
+    remove(plane, group, runtime_ids=[runtime.runtime_id])
+    plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id))
+    assert member_names(plane, group) == []
