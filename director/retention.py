@@ -13,7 +13,6 @@ from director.store.retention import forget_changes, forget_notices
 from director.times import to_micros
 from mesh import telemetry
 from mesh.database import Database
-from mesh.errors import Refusal
 
 INTERVAL = timedelta(minutes=10)
 """Time between two rounds, give or take a fifth."""
@@ -76,8 +75,8 @@ class Forgetting:
             await asyncio.sleep(INTERVAL.total_seconds() * (0.8 + 0.4 * self._jitter()))
             try:
                 await self.forget()
-            except Refusal as refusal:
-                _log.warning("could not forget", error=refusal.message)
+            except Exception as error:  # whatever it is: the next round must come
+                _log.warning("could not forget", error=str(error) or type(error).__name__)
 
 
 def _forget_the_rest(tx: Transaction, replies_before: int, notices_before: int) -> None:

@@ -1,12 +1,15 @@
 """What is forgotten, and what is not."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 
+import pytest
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
 from moorage.director.v1.group_pb2 import AddGroupMembersRequest, RemoveGroupMembersRequest
 from sqlalchemy import insert
 
+from director import retention
 from director.applications import create_application
 from director.changes import read_plane
 from director.groups import add_group_members, remove_group_members
@@ -79,3 +82,20 @@ async def test_notices_that_wait_are_kept_for_ever_and_settled_ones_for_their_ti
     assert len(plane.rows(tables.notices)) == 3
     await forget(plane, timedelta(days=31))
     assert [row["state"] for row in plane.rows(tables.notices)] == ["WAITING"]
+
+
+async def test_a_round_that_fails_is_followed_by_the_next(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = asyncio.Queue[int]()
+
+    class Failing(Forgetting):
+        async def forget(self) -> None:
+            rounds.put_nowait(1)
+            raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(retention, "INTERVAL", timedelta(0))
+    forgetting = Failing(plane.database, KEPT, lambda: BEGIN)
+    await forgetting.start()
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await rounds.get()
+    await forgetting.stop()
