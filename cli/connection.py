@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
 
 from cli.output import Output, tell
 from cli.plane.home import Home
@@ -112,13 +112,15 @@ class Peer(Generic[Stub]):
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.timeout
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-        told = False
+        away: grpc.aio.AioRpcError | None = None
         while True:
             try:
                 return await method(request, timeout=max(deadline - clock(), 0))
             except grpc.aio.AioRpcError as error:
                 problem = Problem.of(error)
                 if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED and not problem.reason:
+                    if away is not None:
+                        self._give_up(away)
                     raise Stopped(
                         Exit.DEADLINE,
                         f"the {self.service} at {self.address} did not answer within {self.timeout:g} s: try again, or "
@@ -128,12 +130,10 @@ class Peer(Generic[Stub]):
                     raise
                 wait = backoff.next(problem.retry_after)
                 if clock() + wait >= deadline:
-                    if problem.reason:
-                        raise
-                    raise self.unreachable(problem) from error
-            if not told:
-                told = True
-                tell(f"the {self.service} at {self.address} does not answer; trying again for {self.timeout:g} s")
+                    self._give_up(error)
+                if away is None:
+                    tell(f"the {self.service} at {self.address} does not answer; trying again for {self.timeout:g} s")
+                away = error
             await asyncio.sleep(wait)
 
     async def pages(
@@ -147,6 +147,15 @@ class Peer(Generic[Stub]):
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def _give_up(self, last: "grpc.aio.AioRpcError") -> NoReturn:
+        """Raise the last word of a service that stayed away."""
+        from mesh.errors import Problem
+
+        problem = Problem.of(last)
+        if problem.reason:
+            raise last
+        raise self.unreachable(problem) from last
 
     def unreachable(self, problem: "Problem") -> Stopped:
         """What to tell where nothing that speaks for the service answered."""

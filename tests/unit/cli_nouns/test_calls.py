@@ -143,12 +143,23 @@ def test_a_chosen_request_id_is_sent(plane: ScriptedPlane, run: Run) -> None:
 
 def test_a_service_that_stays_away_ends_the_tries_at_the_deadline(plane: ScriptedPlane, run: Run) -> None:
     plane.answers["GetApplication"] = refusing(
-        Reason.REASON_DATABASE_UNAVAILABLE, "the disk is away", retry_after=timedelta(milliseconds=40)
+        Reason.REASON_DATABASE_UNAVAILABLE, "the disk is away", retry_after=timedelta(milliseconds=200)
     )
-    ended = run("application", "get", UUID, "--timeout", "100ms")
+    ended = run("application", "get", UUID, "--timeout", "2s")
     assert ended.returncode == Exit.UNAVAILABLE
     assert "DATABASE_UNAVAILABLE" in ended.stderr
-    assert 1 < len(plane.asked("GetApplication")) < 10
+    assert 1 < len(plane.asked("GetApplication")) <= 10
+
+
+def test_a_service_that_falls_silent_at_the_end_is_told_by_what_it_said_last(plane: ScriptedPlane, run: Run) -> None:
+    def away_then_silent(_: object) -> GetApplicationResponse:
+        del plane.answers["GetApplication"]
+        raise Refusal(Reason.REASON_NOT_READY, "not yet", retry_after=timedelta(milliseconds=1))
+
+    plane.answers["GetApplication"] = away_then_silent
+    ended = run("application", "get", UUID, "--timeout", "500ms")
+    assert ended.returncode == Exit.UNAVAILABLE
+    assert "NOT_READY" in ended.stderr
 
 
 def test_an_address_where_nobody_listens_is_unavailable(plane: ScriptedPlane, run: Run, tmp_path: Path) -> None:
