@@ -17,7 +17,7 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 from certs.clock import system_clock
 from certs.identity import Identity
 from director.retention import Forgetting, Retention
-from director.service import DirectorService
+from director.service import DirectorService, Parts
 from director.settings import DirectorSettings
 from director.specifications.inspector import Inspector
 from director.store.changes import create_plane
@@ -65,11 +65,11 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     await hub.start()
     stack.push_async_callback(hub.stop)
     trust_domain = identity.load().spiffe_id.trust_domain
-    servicer = DirectorService(database, hub, inspector, seal, trust_domain, system_clock, _new_id)
+    parts = Parts(database, hub, inspector, seal, trust_domain, system_clock, _new_id)
     server = MeshServer(
         settings.listen,
         identity,
-        [Service(DIRECTOR, partial(add_DirectorServicer_to_server, servicer))],
+        [Service(DIRECTOR, partial(add_DirectorServicer_to_server, DirectorService(parts)))],
         readiness=Readiness(DIRECTOR.full_name, {"database": database.check}),
     )
     await server.start()

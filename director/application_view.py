@@ -5,7 +5,7 @@ from moorage.director.v1.configuration_pb2 import (
     GetApplicationConfigurationResponse,
     ServedRuntime,
 )
-from moorage.director.v1.runtime_pb2 import RuntimeState
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.spiffe import SpiffeId

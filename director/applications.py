@@ -2,6 +2,7 @@
 
 from moorage.director.v1.application_pb2 import (
     Application,
+    ApplicationState,
     CreateApplicationRequest,
     CreateApplicationResponse,
     DeleteApplicationRequest,
@@ -34,6 +35,8 @@ def create_application(
         "name": request.application.name,
         "description": request.application.description,
         "configuration_revision": mutation.revision,
+        "state": ApplicationState.APPLICATION_STATE_INITIAL,
+        "state_time": mutation.micros,
     }
     row = resource.create(tx, mutation, APPLICATION, values)
     _record(mutation, Action.CREATE, row["application_id"])

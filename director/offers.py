@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf.field_mask_pb2 import FieldMask
 from moorage.director.v1.api_pb2 import Api, ListApisRequest
 from moorage.director.v1.event_api_pb2 import EventApi, ListEventApisRequest
-from moorage.director.v1.specification_pb2 import Specification
+from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director import resource
@@ -122,12 +122,21 @@ def _specification(row: Values) -> Specification | None:
         return None
     return Specification(
         format=row["specification_format"],
-        content=row.get("specification_content", ""),
+        **_content(row),
         sha256=row["specification_sha256"],
         size_bytes=row["specification_size_bytes"],
         state=row["specification_state"],
         problems=json.loads(row["specification_problems"]),
     )
+
+
+def _content(row: Values) -> dict[str, Any]:
+    """The field of a specification that holds its document, where that was read."""
+    if "specification_content" not in row:
+        return {}
+    if row["specification_format"] == SpecificationFormat.SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET:
+        return {"data": row["specification_content"]}
+    return {"content": row["specification_content"].decode()}
 
 
 def _check_room(tx: Transaction, kind: ResourceKind, application_id: str) -> None:

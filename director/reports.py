@@ -7,7 +7,7 @@ from moorage.director.v1.configuration_pb2 import (
     ReportConfigurationResponse,
     ReportState,
 )
-from moorage.director.v1.runtime_pb2 import RuntimeState
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 
 from director import resource
 from director.changes import Action, Kind, Mutation

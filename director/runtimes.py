@@ -13,11 +13,11 @@ from moorage.director.v1.runtime_pb2 import (
     ListRuntimesRequest,
     ListRuntimesResponse,
     Runtime,
-    RuntimeState,
     RuntimeStatus,
     UpdateRuntimeRequest,
     UpdateRuntimeResponse,
 )
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 
 from director import resource
 from director.changes import Action, Kind, Mutation

@@ -13,6 +13,7 @@ from functools import partial
 
 import grpc
 from moorage.director.v1 import runtime_pb2 as at_director
+from moorage.director.v1 import runtime_state_pb2
 from moorage.director.v1.configuration_pb2 import REPORT_STATE_APPLYING
 from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import (
@@ -133,7 +134,7 @@ class Workflows:
         backoff = Backoff(_FIRST_POLL, _LONGEST_POLL)
         try:
             async with asyncio.timeout(self.ready_timeout):
-                while last is None or last.state != at_director.RUNTIME_STATE_READY:
+                while last is None or last.state != runtime_state_pb2.RUNTIME_STATE_READY:
                     await asyncio.sleep(backoff.next())
                     last = await self._look(runtime_id) or last
         except TimeoutError:

@@ -18,7 +18,8 @@ from moorage.director.v1.application_pb2 import Application, CreateApplicationRe
 from moorage.director.v1.configuration_pb2 import GetApplicationConfigurationRequest
 from moorage.director.v1.event_api_pb2 import CreateEventApiRequest, EventApi
 from moorage.director.v1.group_pb2 import CreateGroupRequest, DeleteGroupRequest, Group
-from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, RuntimeState
+from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
 from moorage.director.v1.webhook_pb2 import UpdateWebhookRequest, Webhook
 from moorage.errors.v1.errors_pb2 import Reason

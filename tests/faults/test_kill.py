@@ -22,7 +22,8 @@ from moorage.director.v1.application_pb2 import (
 )
 from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
 from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
-from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, RuntimeState
+from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, RuntimeOperationMetadata
 from moorage.provisioner.v1.runtime_pb2 import GetRuntimeRequest as GetProvisionedRequest
 

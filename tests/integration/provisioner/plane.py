@@ -15,7 +15,7 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 from moorage.connector.v1 import connector_pb2
 from moorage.connector.v1.connector_pb2_grpc import ConnectorServicer, add_ConnectorServicer_to_server
 from moorage.connector.v1.token_pb2 import IssueTokenRequest, IssueTokenResponse
-from moorage.director.v1 import director_pb2
+from moorage.director.v1 import director_pb2, runtime_state_pb2
 from moorage.director.v1 import runtime_pb2 as director
 from moorage.director.v1.director_pb2_grpc import DirectorServicer, add_DirectorServicer_to_server
 from moorage.errors.v1.errors_pb2 import Reason
@@ -87,7 +87,7 @@ class DirectorDouble(DirectorServicer):
         runtime = self._get(request.runtime_id)
         await self.read_gate.passed()
         applied = (self._folder / request.runtime_id / "applied").exists()
-        state = director.RUNTIME_STATE_READY if applied else director.RUNTIME_STATE_PENDING
+        state = runtime_state_pb2.RUNTIME_STATE_READY if applied else runtime_state_pb2.RUNTIME_STATE_PENDING
         return director.GetRuntimeResponse(
             runtime=director.Runtime(runtime_id=runtime.runtime_id, name=runtime.name, state=state)
         )

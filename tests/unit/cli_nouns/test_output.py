@@ -8,7 +8,8 @@ from moorage.connector.v1.token_pb2 import IssueTokenResponse
 from moorage.director.v1.api_pb2 import Api
 from moorage.director.v1.application_pb2 import Application
 from moorage.director.v1.configuration_pb2 import ServedRuntime
-from moorage.director.v1.runtime_pb2 import RUNTIME_STATE_READY, Runtime, RuntimeStatus
+from moorage.director.v1.runtime_pb2 import Runtime, RuntimeStatus
+from moorage.director.v1.runtime_state_pb2 import RUNTIME_STATE_READY
 from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_OPENAPI, Specification
 from moorage.director.v1.webhook_pb2 import UpdateWebhookRequest, Webhook
 

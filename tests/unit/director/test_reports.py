@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportState, ResourceFailure
-from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, ListRuntimesRequest, Runtime, RuntimeState
+from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, ListRuntimesRequest, Runtime
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.reports import report_configuration

@@ -5,13 +5,8 @@ import json
 from google.protobuf.field_mask_pb2 import FieldMask
 from moorage.director.v1.configuration_pb2 import ReportState
 from moorage.director.v1.group_pb2 import GetGroupRequest
-from moorage.director.v1.runtime_pb2 import (
-    DeleteRuntimeRequest,
-    GetRuntimeRequest,
-    Runtime,
-    RuntimeState,
-    UpdateRuntimeRequest,
-)
+from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, GetRuntimeRequest, Runtime, UpdateRuntimeRequest
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from sqlalchemy import update
 
 from director.changes import Action, Kind

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moorage.director.v1 import runtime_pb2 as at_director
+from moorage.director.v1 import runtime_state_pb2
 from moorage.director.v1.configuration_pb2 import REPORT_STATE_APPLYING, ResourceFailure
 from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest
@@ -96,12 +97,12 @@ class PlaneDouble:
         self._refuse("runtime")
         if runtime_id not in self.runtimes:
             raise Refusal(Reason.REASON_RUNTIME_NOT_FOUND, "no such runtime")
-        state = at_director.RUNTIME_STATE_PENDING
+        state = runtime_state_pb2.RUNTIME_STATE_PENDING
         if self._driver.load()["workloads"].get(runtime_id) == "running":
-            state = at_director.RUNTIME_STATE_FAILED if self.failures else at_director.RUNTIME_STATE_READY
+            state = runtime_state_pb2.RUNTIME_STATE_FAILED if self.failures else runtime_state_pb2.RUNTIME_STATE_READY
         status = at_director.RuntimeStatus(failures=[ResourceFailure(message=each) for each in self.failures])
         if self.applying is not None:
-            state = at_director.RUNTIME_STATE_PENDING
+            state = runtime_state_pb2.RUNTIME_STATE_PENDING
             status.revision, status.state = self.applying, REPORT_STATE_APPLYING
         await self._at("ready")
         return at_director.Runtime(runtime_id=runtime_id, state=state, status=status)

@@ -26,10 +26,12 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from moorage.director.v1 import credential_pb2 as moorage_dot_director_dot_v1_dot_credential__pb2
 from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
+from moorage.director.v1 import version_pb2 as moorage_dot_director_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmoorage/director/v1/api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/specification.proto\"\xcc\x05\n\x03\x41pi\x12\x1f\n\x06\x61pi_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x94\x01\n\x04name\x18\x03 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x91\x01\n\ntarget_url\x18\x05 \x01(\tB}\xe2\x41\x01\x02\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12\x96\x01\n\rspecification\x18\x06 \x01(\x0b\x32\".moorage.director.v1.SpecificationB[\xbaHX\xba\x01U\n\x14specification.format\x12+format must be SPECIFICATION_FORMAT_OPENAPI\x1a\x10this.format == 1\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xfb\x01\n\x10\x43reateApiRequest\x12\xae\x01\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.ApiB\x86\x01\xe2\x41\x01\x02\xbaH\x7f\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xba\x01\x44\n\x13target_url.required\x12\x16target_url must be set\x1a\x15this.target_url != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\":\n\x11\x43reateApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"S\n\rGetApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x06\x61pi_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"7\n\x0eGetApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"s\n\x0fListApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"S\n\x10ListApisResponse\x12&\n\x04\x61pis\x18\x01 \x03(\x0b\x32\x18.moorage.director.v1.Api\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa5\x02\n\x10UpdateApiRequest\x12l\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.ApiBE\xe2\x41\x01\x02\xbaH>\xba\x01\x38\n\x0f\x61pi_id.required\x12\x12\x61pi_id must be set\x1a\x11this.api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\":\n\x11UpdateApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"\x84\x01\n\x10\x44\x65leteApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x06\x61pi_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x13\n\x11\x44\x65leteApiResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dmoorage/director/v1/api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$moorage/director/v1/credential.proto\x1a\'moorage/director/v1/specification.proto\x1a!moorage/director/v1/version.proto\"\xae\x08\n\x03\x41pi\x12\x1f\n\x06\x61pi_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x94\x01\n\x04name\x18\x03 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x91\x01\n\ntarget_url\x18\x05 \x01(\tB}\xe2\x41\x01\x02\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12\xc6\x01\n\rspecification\x18\x06 \x01(\x0b\x32\".moorage.director.v1.SpecificationB\x8a\x01\xbaH\x86\x01\xba\x01\x82\x01\n\x14specification.format\x12Pformat must be SPECIFICATION_FORMAT_OPENAPI, _ODATA_EDMX or _GRPC_DESCRIPTOR_SET\x1a\x18this.format in [1, 3, 4]\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x30\n\x07version\x18\x0b \x01(\x0b\x32\x1f.moorage.director.v1.ApiVersion\x12\x99\x01\n\rversion_group\x18\x0c \x01(\tB\x81\x01\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1e\n\tbundle_id\x18\r \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x42\n\x0f\x63redential_type\x18\x0e \x01(\x0e\x32#.moorage.director.v1.CredentialTypeB\x04\xe2\x41\x01\x03\"\xfb\x01\n\x10\x43reateApiRequest\x12\xae\x01\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.ApiB\x86\x01\xe2\x41\x01\x02\xbaH\x7f\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xba\x01\x44\n\x13target_url.required\x12\x16target_url must be set\x1a\x15this.target_url != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\":\n\x11\x43reateApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"\xdb\x01\n\rGetApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x06\x61pi_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"7\n\x0eGetApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"\xb1\x02\n\x0fListApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"g\n\x10ListApisResponse\x12&\n\x04\x61pis\x18\x01 \x03(\x0b\x32\x18.moorage.director.v1.Api\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xa5\x02\n\x10UpdateApiRequest\x12l\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.ApiBE\xe2\x41\x01\x02\xbaH>\xba\x01\x38\n\x0f\x61pi_id.required\x12\x12\x61pi_id must be set\x1a\x11this.api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\":\n\x11UpdateApiResponse\x12%\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x18.moorage.director.v1.Api\"\x84\x01\n\x10\x44\x65leteApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\x06\x61pi_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x13\n\x11\x44\x65leteApiResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,7 +49,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_API'].fields_by_name['target_url']._loaded_options = None
   _globals['_API'].fields_by_name['target_url']._serialized_options = b'\342A\001\002\272Hvr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')\330\001\001'
   _globals['_API'].fields_by_name['specification']._loaded_options = None
-  _globals['_API'].fields_by_name['specification']._serialized_options = b'\272HX\272\001U\n\024specification.format\022+format must be SPECIFICATION_FORMAT_OPENAPI\032\020this.format == 1'
+  _globals['_API'].fields_by_name['specification']._serialized_options = b'\272H\206\001\272\001\202\001\n\024specification.format\022Pformat must be SPECIFICATION_FORMAT_OPENAPI, _ODATA_EDMX or _GRPC_DESCRIPTOR_SET\032\030this.format in [1, 3, 4]'
   _globals['_API'].fields_by_name['create_time']._loaded_options = None
   _globals['_API'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_API'].fields_by_name['update_time']._loaded_options = None
@@ -56,6 +58,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_API'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_API'].fields_by_name['revision']._loaded_options = None
   _globals['_API'].fields_by_name['revision']._serialized_options = b'\342A\001\003'
+  _globals['_API'].fields_by_name['version_group']._loaded_options = None
+  _globals['_API'].fields_by_name['version_group']._serialized_options = b'\272H~r\002\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\330\001\001'
+  _globals['_API'].fields_by_name['bundle_id']._loaded_options = None
+  _globals['_API'].fields_by_name['bundle_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_API'].fields_by_name['credential_type']._loaded_options = None
+  _globals['_API'].fields_by_name['credential_type']._serialized_options = b'\342A\001\003'
   _globals['_CREATEAPIREQUEST'].fields_by_name['api']._loaded_options = None
   _globals['_CREATEAPIREQUEST'].fields_by_name['api']._serialized_options = b'\342A\001\002\272H\177\272\0012\n\rname.required\022\020name must be set\032\017this.name != \'\'\272\001D\n\023target_url.required\022\026target_url must be set\032\025this.target_url != \'\'\310\001\001'
   _globals['_CREATEAPIREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -64,12 +72,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPIREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_GETAPIREQUEST'].fields_by_name['api_id']._loaded_options = None
   _globals['_GETAPIREQUEST'].fields_by_name['api_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_GETAPIREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_GETAPIREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_LISTAPISREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_LISTAPISREQUEST'].fields_by_name['application_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTAPISREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAPISREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTAPISREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAPISREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTAPISREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
+  _globals['_LISTAPISREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTAPISREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTAPISREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTAPISREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTAPISREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_LISTAPISREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_UPDATEAPIREQUEST'].fields_by_name['api']._loaded_options = None
   _globals['_UPDATEAPIREQUEST'].fields_by_name['api']._serialized_options = b'\342A\001\002\272H>\272\0018\n\017api_id.required\022\022api_id must be set\032\021this.api_id != \'\'\310\001\001'
   _globals['_UPDATEAPIREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -80,26 +96,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEAPIREQUEST'].fields_by_name['api_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_DELETEAPIREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETEAPIREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_API']._serialized_start=225
-  _globals['_API']._serialized_end=941
-  _globals['_CREATEAPIREQUEST']._serialized_start=944
-  _globals['_CREATEAPIREQUEST']._serialized_end=1195
-  _globals['_CREATEAPIRESPONSE']._serialized_start=1197
-  _globals['_CREATEAPIRESPONSE']._serialized_end=1255
-  _globals['_GETAPIREQUEST']._serialized_start=1257
-  _globals['_GETAPIREQUEST']._serialized_end=1340
-  _globals['_GETAPIRESPONSE']._serialized_start=1342
-  _globals['_GETAPIRESPONSE']._serialized_end=1397
-  _globals['_LISTAPISREQUEST']._serialized_start=1399
-  _globals['_LISTAPISREQUEST']._serialized_end=1514
-  _globals['_LISTAPISRESPONSE']._serialized_start=1516
-  _globals['_LISTAPISRESPONSE']._serialized_end=1599
-  _globals['_UPDATEAPIREQUEST']._serialized_start=1602
-  _globals['_UPDATEAPIREQUEST']._serialized_end=1895
-  _globals['_UPDATEAPIRESPONSE']._serialized_start=1897
-  _globals['_UPDATEAPIRESPONSE']._serialized_end=1955
-  _globals['_DELETEAPIREQUEST']._serialized_start=1958
-  _globals['_DELETEAPIREQUEST']._serialized_end=2090
-  _globals['_DELETEAPIRESPONSE']._serialized_start=2092
-  _globals['_DELETEAPIRESPONSE']._serialized_end=2111
+  _globals['_API']._serialized_start=298
+  _globals['_API']._serialized_end=1368
+  _globals['_CREATEAPIREQUEST']._serialized_start=1371
+  _globals['_CREATEAPIREQUEST']._serialized_end=1622
+  _globals['_CREATEAPIRESPONSE']._serialized_start=1624
+  _globals['_CREATEAPIRESPONSE']._serialized_end=1682
+  _globals['_GETAPIREQUEST']._serialized_start=1685
+  _globals['_GETAPIREQUEST']._serialized_end=1904
+  _globals['_GETAPIRESPONSE']._serialized_start=1906
+  _globals['_GETAPIRESPONSE']._serialized_end=1961
+  _globals['_LISTAPISREQUEST']._serialized_start=1964
+  _globals['_LISTAPISREQUEST']._serialized_end=2269
+  _globals['_LISTAPISRESPONSE']._serialized_start=2271
+  _globals['_LISTAPISRESPONSE']._serialized_end=2374
+  _globals['_UPDATEAPIREQUEST']._serialized_start=2377
+  _globals['_UPDATEAPIREQUEST']._serialized_end=2670
+  _globals['_UPDATEAPIRESPONSE']._serialized_start=2672
+  _globals['_UPDATEAPIRESPONSE']._serialized_end=2730
+  _globals['_DELETEAPIREQUEST']._serialized_start=2733
+  _globals['_DELETEAPIREQUEST']._serialized_end=2865
+  _globals['_DELETEAPIRESPONSE']._serialized_start=2867
+  _globals['_DELETEAPIRESPONSE']._serialized_end=2886
 # @@protoc_insertion_point(module_scope)

@@ -28,13 +28,15 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%moorage/director/v1/application.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n\x0b\x41pplication\x12\'\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xca\x01\n\x18\x43reateApplicationRequest\x12v\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19\x43reateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"=\n\x15GetApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"O\n\x16GetApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"V\n\x17ListApplicationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x18ListApplicationsResponse\x12\x36\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32 .moorage.director.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd6\x02\n\x18UpdateApplicationRequest\x12\x94\x01\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB]\xe2\x41\x01\x02\xbaHV\xba\x01P\n\x17\x61pplication_id.required\x12\x1a\x61pplication_id must be set\x1a\x19this.application_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19UpdateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"n\n\x18\x44\x65leteApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x1b\n\x19\x44\x65leteApplicationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%moorage/director/v1/application.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\t\n\x0b\x41pplication\x12\'\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x08provider\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\xe3\x01\n\x06labels\x18\t \x03(\x0b\x32,.moorage.director.v1.Application.LabelsEntryB\xa4\x01\xbaH\xa0\x01\x9a\x01\x9c\x01\x10@\"^r\\\x18\xbd\x02\x32W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\x18?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$\x12\x8b\x01\n\x08\x62\x61se_url\x18\n \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12\x8d\x01\n\nhealth_url\x18\x0b \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12(\n\x13\x65venting_runtime_id\x18\x0c \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12:\n\x05state\x18\r \x01(\x0e\x32%.moorage.director.v1.ApplicationStateB\x04\xe2\x41\x01\x03\x12\x34\n\nstate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x38\n\x0elast_seen_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xca\x01\n\x18\x43reateApplicationRequest\x12v\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19\x43reateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"\xc5\x01\n\x15GetApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"O\n\x16GetApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"\x94\x02\n\x17ListApplicationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"\x7f\n\x18ListApplicationsResponse\x12\x36\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32 .moorage.director.v1.Application\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xd6\x02\n\x18UpdateApplicationRequest\x12\x94\x01\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.ApplicationB]\xe2\x41\x01\x02\xbaHV\xba\x01P\n\x17\x61pplication_id.required\x12\x1a\x61pplication_id must be set\x1a\x19this.application_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"R\n\x19UpdateApplicationResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"}\n\x18\x44\x65leteApplicationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"\x1b\n\x19\x44\x65leteApplicationResponse\"\xa2\x01\n\x1eReportApplicationStatusRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12@\n\x05state\x18\x02 \x01(\x0e\x32%.moorage.director.v1.ApplicationStateB\n\xbaH\x07\x82\x01\x04\x18\x03\x18\x05\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"X\n\x1fReportApplicationStatusResponse\x12\x35\n\x0b\x61pplication\x18\x01 \x01(\x0b\x32 .moorage.director.v1.Application\"=\n\x15\x43onfirmPairingRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x18\n\x16\x43onfirmPairingResponse*\xce\x01\n\x10\x41pplicationState\x12!\n\x1d\x41PPLICATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41PPLICATION_STATE_INITIAL\x10\x01\x12\x1c\n\x18\x41PPLICATION_STATE_PAIRED\x10\x02\x12\x1f\n\x1b\x41PPLICATION_STATE_CONNECTED\x10\x03\x12\x1b\n\x17\x41PPLICATION_STATE_STALE\x10\x04\x12\x1c\n\x18\x41PPLICATION_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moorage.director.v1.application_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_APPLICATION_LABELSENTRY']._loaded_options = None
+  _globals['_APPLICATION_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_APPLICATION'].fields_by_name['application_id']._loaded_options = None
   _globals['_APPLICATION'].fields_by_name['application_id']._serialized_options = b'\342A\001\003\272H\010r\003\260\001\001\330\001\001'
   _globals['_APPLICATION'].fields_by_name['name']._loaded_options = None
@@ -49,16 +51,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPLICATION'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_APPLICATION'].fields_by_name['revision']._loaded_options = None
   _globals['_APPLICATION'].fields_by_name['revision']._serialized_options = b'\342A\001\003'
+  _globals['_APPLICATION'].fields_by_name['provider']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['provider']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_APPLICATION'].fields_by_name['labels']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['labels']._serialized_options = b'\272H\240\001\232\001\234\001\020@\"^r\\\030\275\0022W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\030?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$'
+  _globals['_APPLICATION'].fields_by_name['base_url']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['base_url']._serialized_options = b'\272Hvr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')\330\001\001'
+  _globals['_APPLICATION'].fields_by_name['health_url']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['health_url']._serialized_options = b'\272Hvr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')\330\001\001'
+  _globals['_APPLICATION'].fields_by_name['eventing_runtime_id']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['eventing_runtime_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_APPLICATION'].fields_by_name['state']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
+  _globals['_APPLICATION'].fields_by_name['state_time']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['state_time']._serialized_options = b'\342A\001\003'
+  _globals['_APPLICATION'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003'
+  _globals['_APPLICATION'].fields_by_name['last_seen_time']._loaded_options = None
+  _globals['_APPLICATION'].fields_by_name['last_seen_time']._serialized_options = b'\342A\001\003'
   _globals['_CREATEAPPLICATIONREQUEST'].fields_by_name['application']._loaded_options = None
   _globals['_CREATEAPPLICATIONREQUEST'].fields_by_name['application']._serialized_options = b'\342A\001\002\272H8\272\0012\n\rname.required\022\020name must be set\032\017this.name != \'\'\310\001\001'
   _globals['_CREATEAPPLICATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATEAPPLICATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETAPPLICATIONREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_GETAPPLICATIONREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_GETAPPLICATIONREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_GETAPPLICATIONREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_LISTAPPLICATIONSREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_UPDATEAPPLICATIONREQUEST'].fields_by_name['application']._loaded_options = None
   _globals['_UPDATEAPPLICATIONREQUEST'].fields_by_name['application']._serialized_options = b'\342A\001\002\272HV\272\001P\n\027application_id.required\022\032application_id must be set\032\031this.application_id != \'\'\310\001\001'
   _globals['_UPDATEAPPLICATIONREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -67,26 +95,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEAPPLICATIONREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_DELETEAPPLICATIONREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETEAPPLICATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['application_id']._loaded_options = None
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['state']._loaded_options = None
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\007\202\001\004\030\003\030\005'
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_CONFIRMPAIRINGREQUEST'].fields_by_name['application_id']._loaded_options = None
+  _globals['_CONFIRMPAIRINGREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_APPLICATIONSTATE']._serialized_start=3328
+  _globals['_APPLICATIONSTATE']._serialized_end=3534
   _globals['_APPLICATION']._serialized_start=192
-  _globals['_APPLICATION']._serialized_end=585
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=588
-  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=790
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=792
-  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=874
-  _globals['_GETAPPLICATIONREQUEST']._serialized_start=876
-  _globals['_GETAPPLICATIONREQUEST']._serialized_end=937
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=939
-  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=1018
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=1020
-  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=1106
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=1108
-  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=1215
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=1218
-  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=1560
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=1562
-  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=1644
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=1646
-  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=1756
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=1758
-  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=1785
+  _globals['_APPLICATION']._serialized_end=1418
+  _globals['_APPLICATION_LABELSENTRY']._serialized_start=1373
+  _globals['_APPLICATION_LABELSENTRY']._serialized_end=1418
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_start=1421
+  _globals['_CREATEAPPLICATIONREQUEST']._serialized_end=1623
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_start=1625
+  _globals['_CREATEAPPLICATIONRESPONSE']._serialized_end=1707
+  _globals['_GETAPPLICATIONREQUEST']._serialized_start=1710
+  _globals['_GETAPPLICATIONREQUEST']._serialized_end=1907
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_start=1909
+  _globals['_GETAPPLICATIONRESPONSE']._serialized_end=1988
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_start=1991
+  _globals['_LISTAPPLICATIONSREQUEST']._serialized_end=2267
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_start=2269
+  _globals['_LISTAPPLICATIONSRESPONSE']._serialized_end=2396
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_start=2399
+  _globals['_UPDATEAPPLICATIONREQUEST']._serialized_end=2741
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_start=2743
+  _globals['_UPDATEAPPLICATIONRESPONSE']._serialized_end=2825
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_start=2827
+  _globals['_DELETEAPPLICATIONREQUEST']._serialized_end=2952
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_start=2954
+  _globals['_DELETEAPPLICATIONRESPONSE']._serialized_end=2981
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST']._serialized_start=2984
+  _globals['_REPORTAPPLICATIONSTATUSREQUEST']._serialized_end=3146
+  _globals['_REPORTAPPLICATIONSTATUSRESPONSE']._serialized_start=3148
+  _globals['_REPORTAPPLICATIONSTATUSRESPONSE']._serialized_end=3236
+  _globals['_CONFIRMPAIRINGREQUEST']._serialized_start=3238
+  _globals['_CONFIRMPAIRINGREQUEST']._serialized_end=3299
+  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_start=3301
+  _globals['_CONFIRMPAIRINGRESPONSE']._serialized_end=3325
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -20,11 +21,67 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ApplicationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApplicationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApplicationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPLICATION_STATE_UNSPECIFIED: _ApplicationState.ValueType  # 0
+    """Never stored."""
+    APPLICATION_STATE_INITIAL: _ApplicationState.ValueType  # 1
+    """Registered; it has no certificate yet."""
+    APPLICATION_STATE_PAIRED: _ApplicationState.ValueType  # 2
+    """It has a certificate, and has not called yet."""
+    APPLICATION_STATE_CONNECTED: _ApplicationState.ValueType  # 3
+    """It calls or streams."""
+    APPLICATION_STATE_STALE: _ApplicationState.ValueType  # 4
+    """It was CONNECTED, and has neither called nor streamed for the time that the Director is set to."""
+    APPLICATION_STATE_FAILED: _ApplicationState.ValueType  # 5
+    """It said itself that it fails, by ReportApplicationStatus."""
+
+class ApplicationState(_ApplicationState, metaclass=_ApplicationStateEnumTypeWrapper):
+    """ApplicationState says how the plane knows an Application."""
+
+APPLICATION_STATE_UNSPECIFIED: ApplicationState.ValueType  # 0
+"""Never stored."""
+APPLICATION_STATE_INITIAL: ApplicationState.ValueType  # 1
+"""Registered; it has no certificate yet."""
+APPLICATION_STATE_PAIRED: ApplicationState.ValueType  # 2
+"""It has a certificate, and has not called yet."""
+APPLICATION_STATE_CONNECTED: ApplicationState.ValueType  # 3
+"""It calls or streams."""
+APPLICATION_STATE_STALE: ApplicationState.ValueType  # 4
+"""It was CONNECTED, and has neither called nor streamed for the time that the Director is set to."""
+APPLICATION_STATE_FAILED: ApplicationState.ValueType  # 5
+"""It said itself that it fails, by ReportApplicationStatus."""
+Global___ApplicationState: _TypeAlias = ApplicationState  # noqa: Y015
+
 @_typing.final
 class Application(_message.Message):
     """Application is a system that offers APIs and events to the Runtimes it serves."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -33,6 +90,15 @@ class Application(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    HEALTH_URL_FIELD_NUMBER: _builtins.int
+    EVENTING_RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID, given by the Director."""
     name: _builtins.str
@@ -43,6 +109,18 @@ class Application(_message.Message):
     """Names this state of the resource; sent back with a change, it guards against a lost update (AIP-154)."""
     revision: _builtins.int
     """Revision of the change log that last changed it."""
+    provider: _builtins.str
+    """Who stands behind it, up to 200 characters."""
+    base_url: _builtins.str
+    """Where the system itself is found: an absolute http or https URL, up to 2,048 characters. Optional."""
+    health_url: _builtins.str
+    """Where it tells how it fares, in the same form. Optional; for people and their tools, the Director does not call it."""
+    eventing_runtime_id: _builtins.str
+    """UUID of the Runtime that it sends its events to by default. Empty: the one that has been READY for longest."""
+    state: Global___ApplicationState.ValueType
+    """How the plane knows it. No change of it is a change of the resource: it takes neither etag nor revision along."""
+    state_reason: _builtins.str
+    """Why, in one line."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created."""
@@ -50,6 +128,20 @@ class Application(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels by key, up to 64: to search by, and for the selectors of groups. A key is a name of up to 63 letters, digits and
+        inner `-`, `_` and `.`, with an optional DNS prefix and `/`; a value is such a name, or empty.
+        """
+
+    @_builtins.property
+    def state_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def last_seen_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last called or held a stream, to within a minute."""
 
     def __init__(
         self,
@@ -61,10 +153,19 @@ class Application(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        base_url: _builtins.str = ...,
+        health_url: _builtins.str = ...,
+        eventing_runtime_id: _builtins.str = ...,
+        state: Global___ApplicationState.ValueType = ...,
+        state_time: _timestamp_pb2.Timestamp | None = ...,
+        state_reason: _builtins.str = ...,
+        last_seen_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_seen_time", b"last_seen_time", "state_time", b"state_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "create_time", b"create_time", "description", b"description", "etag", b"etag", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "base_url", b"base_url", "create_time", b"create_time", "description", b"description", "etag", b"etag", "eventing_runtime_id", b"eventing_runtime_id", "health_url", b"health_url", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "provider", b"provider", "revision", b"revision", "state", b"state", "state_reason", b"state_reason", "state_time", b"state_time", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -133,16 +234,22 @@ class GetApplicationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -180,19 +287,36 @@ class ListApplicationsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return at most; 0 means 50, and 1,000 is the ceiling (AIP-158)."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    filter: _builtins.str
+    """Which ones to return (AIP-160), up to 4,096 characters. Over `name`, `description`, `provider`,
+    `labels`, `base_url`, `state`, `create_time`, `update_time`, `last_seen_time`. A bare word is looked for
+    in name and description. Empty: all.
+    """
+    order_by: _builtins.str
+    """In which order (AIP-132): `name`, `provider`, `state`, `create_time`, `update_time`, comma-separated, each with ` desc` where wanted. Empty: as the response says."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,21 +330,25 @@ class ListApplicationsResponse(_message.Message):
 
     APPLICATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    total_size: _builtins.int
+    """How many there are on all pages."""
     @_builtins.property
     def applications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Application]:
-        """Ordered by name."""
+        """Ordered by name, unless asked for otherwise."""
 
     def __init__(
         self,
         *,
         applications: _abc.Iterable[Global___Application] | None = ...,
         next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,7 +371,9 @@ class UpdateApplicationRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to set: `name`, `description`. Empty: every field that is populated (AIP-134)."""
+        """Which fields to set: `name`, `description`, `provider`, `labels`, `base_url`, `health_url`, `eventing_runtime_id`.
+        Empty: every field that is populated (AIP-134).
+        """
 
     def __init__(
         self,
@@ -293,22 +423,26 @@ class DeleteApplicationRequest(_message.Message):
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application. Its APIs, Event APIs, webhook and memberships go with it."""
     etag: _builtins.str
     """Where set, must be the current etag (AIP-154)."""
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
+    force: _builtins.bool
+    """Delete it though groups have it, with all that it offers. Without, what holds it is named and it stays."""
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "etag", b"etag", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "etag", b"etag", "force", b"force", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,3 +464,96 @@ class DeleteApplicationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteApplicationResponse: _TypeAlias = DeleteApplicationResponse  # noqa: Y015
+
+@_typing.final
+class ReportApplicationStatusRequest(_message.Message):
+    """Request of Director.ReportApplicationStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """UUID of the application."""
+    state: Global___ApplicationState.ValueType
+    """CONNECTED or FAILED."""
+    reason: _builtins.str
+    """Why, in one line of up to 500 characters; no secrets."""
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+        state: Global___ApplicationState.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportApplicationStatusRequest: _TypeAlias = ReportApplicationStatusRequest  # noqa: Y015
+
+@_typing.final
+class ReportApplicationStatusResponse(_message.Message):
+    """Response of Director.ReportApplicationStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def application(self) -> Global___Application:
+        """The application, as it is known now."""
+
+    def __init__(
+        self,
+        *,
+        application: Global___Application | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["application", b"application"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportApplicationStatusResponse: _TypeAlias = ReportApplicationStatusResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmPairingRequest(_message.Message):
+    """Request of Director.ConfirmPairing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """UUID of the application that was given a certificate."""
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmPairingRequest: _TypeAlias = ConfirmPairingRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmPairingResponse(_message.Message):
+    """Response of Director.ConfirmPairing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmPairingResponse: _TypeAlias = ConfirmPairingResponse  # noqa: Y015

@@ -24,10 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from moorage.director.v1 import runtime_state_pb2 as moorage_dot_director_dot_v1_dot_runtime__state__pb2
 from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
+from moorage.director.v1 import version_pb2 as moorage_dot_director_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/configuration.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\'moorage/director/v1/specification.proto\"\xca\x01\n\x18\x41pplicationConfiguration\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x33\n\x04\x61pis\x18\x04 \x03(\x0b\x32%.moorage.director.v1.ApiConfiguration\x12>\n\nevent_apis\x18\x05 \x03(\x0b\x32*.moorage.director.v1.EventApiConfiguration\"\xbf\x01\n\x10\x41piConfiguration\x12\x0e\n\x06\x61pi_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ntarget_url\x18\x04 \x01(\t\x12\x46\n\x14specification_format\x18\x05 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x06 \x01(\t\"\xb6\x01\n\x15\x45ventApiConfiguration\x12\x14\n\x0c\x65vent_api_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x46\n\x14specification_format\x18\x04 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x05 \x01(\t\"H\n\x0bResumePoint\x12\x1e\n\x08plane_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"o\n\x19WatchConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x30\n\x06resume\x18\x02 \x01(\x0b\x32 .moorage.director.v1.ResumePoint\"\xb6\x02\n\x1aWatchConfigurationResponse\x12\x10\n\x08plane_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12\x43\n\x0c\x61pplications\x18\x04 \x03(\x0b\x32-.moorage.director.v1.ApplicationConfiguration\x12\x1f\n\x17removed_application_ids\x18\x05 \x03(\t\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x05reset\x18\x08 \x01(\x0e\x32 .moorage.director.v1.ResetReason\"\x9b\x03\n\x1aReportConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x30\n\x0e\x63ontent_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12;\n\x05state\x18\x04 \x01(\x0e\x32 .moorage.director.v1.ReportStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12@\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32$.moorage.director.v1.ResourceFailureB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1e\n\ragent_version\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@:o\xbaHl\x1aj\n\x0e\x66\x61ilures.state\x12+failures come only with REPORT_STATE_FAILED\x1a+this.state == 3 || size(this.failures) == 0\"/\n\x1bReportConfigurationResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"Q\n\x0fResourceFailure\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"\x87\x01\n\"GetApplicationConfigurationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x86\x01\n#GetApplicationConfigurationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x08runtimes\x18\x02 \x03(\x0b\x32\".moorage.director.v1.ServedRuntime\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"f\n\rServedRuntime\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x11\n\tevent_url\x18\x04 \x01(\t\x12\x11\n\tspiffe_id\x18\x05 \x01(\t*\x97\x01\n\x11\x43onfigurationKind\x12\"\n\x1e\x43ONFIGURATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONFIGURATION_KIND_SNAPSHOT\x10\x01\x12\x1c\n\x18\x43ONFIGURATION_KIND_DELTA\x10\x02\x12\x1f\n\x1b\x43ONFIGURATION_KIND_BOOKMARK\x10\x03*a\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESET_REASON_COMPACTED\x10\x01\x12\x18\n\x14RESET_REASON_FOREIGN\x10\x02*y\n\x0bReportState\x12\x1c\n\x18REPORT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_STATE_APPLYING\x10\x01\x12\x18\n\x14REPORT_STATE_APPLIED\x10\x02\x12\x17\n\x13REPORT_STATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/configuration.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\'moorage/director/v1/runtime_state.proto\x1a\'moorage/director/v1/specification.proto\x1a!moorage/director/v1/version.proto\"\xc7\x02\n\x18\x41pplicationConfiguration\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x33\n\x04\x61pis\x18\x04 \x03(\x0b\x32%.moorage.director.v1.ApiConfiguration\x12>\n\nevent_apis\x18\x05 \x03(\x0b\x32*.moorage.director.v1.EventApiConfiguration\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x07 \x01(\t\x12\x39\n\x07\x62undles\x18\x08 \x03(\x0b\x32(.moorage.director.v1.BundleConfiguration\x12\x1c\n\x14\x63redentials_revision\x18\t \x01(\x03\"\x9b\x02\n\x10\x41piConfiguration\x12\x0e\n\x06\x61pi_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x12\n\ntarget_url\x18\x04 \x01(\t\x12\x46\n\x14specification_format\x18\x05 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x06 \x01(\t\x12\x30\n\x07version\x18\x07 \x01(\x0b\x32\x1f.moorage.director.v1.ApiVersion\x12\x15\n\rversion_group\x18\x08 \x01(\t\x12\x11\n\tbundle_id\x18\t \x01(\t\"K\n\x13\x42undleConfiguration\x12\x11\n\tbundle_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\"\x92\x02\n\x15\x45ventApiConfiguration\x12\x14\n\x0c\x65vent_api_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x46\n\x14specification_format\x18\x04 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormat\x12\x1c\n\x14specification_sha256\x18\x05 \x01(\t\x12\x30\n\x07version\x18\x06 \x01(\x0b\x32\x1f.moorage.director.v1.ApiVersion\x12\x15\n\rversion_group\x18\x07 \x01(\t\x12\x11\n\tbundle_id\x18\x08 \x01(\t\"H\n\x0bResumePoint\x12\x1e\n\x08plane_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\x96\x01\n\x19WatchConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x30\n\x06resume\x18\x02 \x01(\x0b\x32 .moorage.director.v1.ResumePoint\x12%\n\x14\x63redentials_revision\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\"\xd4\x02\n\x1aWatchConfigurationResponse\x12\x10\n\x08plane_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x34\n\x04kind\x18\x03 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12\x43\n\x0c\x61pplications\x18\x04 \x03(\x0b\x32-.moorage.director.v1.ApplicationConfiguration\x12\x1f\n\x17removed_application_ids\x18\x05 \x03(\t\x12\x0f\n\x07partial\x18\x06 \x01(\x08\x12\x16\n\x0e\x63ontent_sha256\x18\x07 \x01(\t\x12/\n\x05reset\x18\x08 \x01(\x0e\x32 .moorage.director.v1.ResetReason\x12\x1c\n\x14\x63redentials_revision\x18\t \x01(\x03\"\x9b\x03\n\x1aReportConfigurationRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x08revision\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x30\n\x0e\x63ontent_sha256\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x32\x0e^[0-9a-f]{64}$\xd8\x01\x01\x12;\n\x05state\x18\x04 \x01(\x0e\x32 .moorage.director.v1.ReportStateB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12@\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32$.moorage.director.v1.ResourceFailureB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x1e\n\ragent_version\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@:o\xbaHl\x1aj\n\x0e\x66\x61ilures.state\x12+failures come only with REPORT_STATE_FAILED\x1a+this.state == 3 || size(this.failures) == 0\"/\n\x1bReportConfigurationResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"Q\n\x0fResourceFailure\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x19\n\x07message\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"\x87\x01\n\"GetApplicationConfigurationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xa3\x01\n#GetApplicationConfigurationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x08runtimes\x18\x02 \x03(\x0b\x32\".moorage.director.v1.ServedRuntime\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x1b\n\x13\x65venting_runtime_id\x18\x04 \x01(\t\"L\n$WatchApplicationConfigurationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\xf0\x01\n%WatchApplicationConfigurationResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12\x34\n\x08runtimes\x18\x03 \x03(\x0b\x32\".moorage.director.v1.ServedRuntime\x12\x1b\n\x13removed_runtime_ids\x18\x04 \x03(\t\x12\x0f\n\x07partial\x18\x05 \x01(\x08\x12\x1b\n\x13\x65venting_runtime_id\x18\x06 \x01(\t\"\x98\x01\n\rServedRuntime\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x11\n\tevent_url\x18\x04 \x01(\t\x12\x11\n\tspiffe_id\x18\x05 \x01(\t\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32!.moorage.director.v1.RuntimeState*\x97\x01\n\x11\x43onfigurationKind\x12\"\n\x1e\x43ONFIGURATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONFIGURATION_KIND_SNAPSHOT\x10\x01\x12\x1c\n\x18\x43ONFIGURATION_KIND_DELTA\x10\x02\x12\x1f\n\x1b\x43ONFIGURATION_KIND_BOOKMARK\x10\x03*a\n\x0bResetReason\x12\x1c\n\x18RESET_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16RESET_REASON_COMPACTED\x10\x01\x12\x18\n\x14RESET_REASON_FOREIGN\x10\x02*y\n\x0bReportState\x12\x1c\n\x18REPORT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPORT_STATE_APPLYING\x10\x01\x12\x18\n\x14REPORT_STATE_APPLIED\x10\x02\x12\x17\n\x13REPORT_STATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMEPOINT'].fields_by_name['revision']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_WATCHCONFIGURATIONREQUEST'].fields_by_name['runtime_id']._loaded_options = None
   _globals['_WATCHCONFIGURATIONREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_WATCHCONFIGURATIONREQUEST'].fields_by_name['credentials_revision']._loaded_options = None
+  _globals['_WATCHCONFIGURATIONREQUEST'].fields_by_name['credentials_revision']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['runtime_id']._loaded_options = None
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_REPORTCONFIGURATIONREQUEST'].fields_by_name['revision']._loaded_options = None
@@ -64,34 +68,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_GETAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_GETAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_CONFIGURATIONKIND']._serialized_start=2177
-  _globals['_CONFIGURATIONKIND']._serialized_end=2328
-  _globals['_RESETREASON']._serialized_start=2330
-  _globals['_RESETREASON']._serialized_end=2427
-  _globals['_REPORTSTATE']._serialized_start=2429
-  _globals['_REPORTSTATE']._serialized_end=2550
-  _globals['_APPLICATIONCONFIGURATION']._serialized_start=168
-  _globals['_APPLICATIONCONFIGURATION']._serialized_end=370
-  _globals['_APICONFIGURATION']._serialized_start=373
-  _globals['_APICONFIGURATION']._serialized_end=564
-  _globals['_EVENTAPICONFIGURATION']._serialized_start=567
-  _globals['_EVENTAPICONFIGURATION']._serialized_end=749
-  _globals['_RESUMEPOINT']._serialized_start=751
-  _globals['_RESUMEPOINT']._serialized_end=823
-  _globals['_WATCHCONFIGURATIONREQUEST']._serialized_start=825
-  _globals['_WATCHCONFIGURATIONREQUEST']._serialized_end=936
-  _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_start=939
-  _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_end=1249
-  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_start=1252
-  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_end=1663
-  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_start=1665
-  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_end=1712
-  _globals['_RESOURCEFAILURE']._serialized_start=1714
-  _globals['_RESOURCEFAILURE']._serialized_end=1795
-  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_start=1798
-  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_end=1933
-  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_start=1936
-  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_end=2070
-  _globals['_SERVEDRUNTIME']._serialized_start=2072
-  _globals['_SERVEDRUNTIME']._serialized_end=2174
+  _globals['_WATCHAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['application_id']._loaded_options = None
+  _globals['_WATCHAPPLICATIONCONFIGURATIONREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_CONFIGURATIONKIND']._serialized_start=3110
+  _globals['_CONFIGURATIONKIND']._serialized_end=3261
+  _globals['_RESETREASON']._serialized_start=3263
+  _globals['_RESETREASON']._serialized_end=3360
+  _globals['_REPORTSTATE']._serialized_start=3362
+  _globals['_REPORTSTATE']._serialized_end=3483
+  _globals['_APPLICATIONCONFIGURATION']._serialized_start=244
+  _globals['_APPLICATIONCONFIGURATION']._serialized_end=571
+  _globals['_APICONFIGURATION']._serialized_start=574
+  _globals['_APICONFIGURATION']._serialized_end=857
+  _globals['_BUNDLECONFIGURATION']._serialized_start=859
+  _globals['_BUNDLECONFIGURATION']._serialized_end=934
+  _globals['_EVENTAPICONFIGURATION']._serialized_start=937
+  _globals['_EVENTAPICONFIGURATION']._serialized_end=1211
+  _globals['_RESUMEPOINT']._serialized_start=1213
+  _globals['_RESUMEPOINT']._serialized_end=1285
+  _globals['_WATCHCONFIGURATIONREQUEST']._serialized_start=1288
+  _globals['_WATCHCONFIGURATIONREQUEST']._serialized_end=1438
+  _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_start=1441
+  _globals['_WATCHCONFIGURATIONRESPONSE']._serialized_end=1781
+  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_start=1784
+  _globals['_REPORTCONFIGURATIONREQUEST']._serialized_end=2195
+  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_start=2197
+  _globals['_REPORTCONFIGURATIONRESPONSE']._serialized_end=2244
+  _globals['_RESOURCEFAILURE']._serialized_start=2246
+  _globals['_RESOURCEFAILURE']._serialized_end=2327
+  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_start=2330
+  _globals['_GETAPPLICATIONCONFIGURATIONREQUEST']._serialized_end=2465
+  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_start=2468
+  _globals['_GETAPPLICATIONCONFIGURATIONRESPONSE']._serialized_end=2631
+  _globals['_WATCHAPPLICATIONCONFIGURATIONREQUEST']._serialized_start=2633
+  _globals['_WATCHAPPLICATIONCONFIGURATIONREQUEST']._serialized_end=2709
+  _globals['_WATCHAPPLICATIONCONFIGURATIONRESPONSE']._serialized_start=2712
+  _globals['_WATCHAPPLICATIONCONFIGURATIONRESPONSE']._serialized_end=2952
+  _globals['_SERVEDRUNTIME']._serialized_start=2955
+  _globals['_SERVEDRUNTIME']._serialized_end=3107
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from moorage.director.v1 import runtime_state_pb2 as _runtime_state_pb2
 from moorage.director.v1 import specification_pb2 as _specification_pb2
+from moorage.director.v1 import version_pb2 as _version_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -114,12 +116,24 @@ class ApplicationConfiguration(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     APIS_FIELD_NUMBER: _builtins.int
     EVENT_APIS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    BUNDLES_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_REVISION_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application."""
     name: _builtins.str
     """Its name."""
     description: _builtins.str
     """For people."""
+    provider: _builtins.str
+    """Who stands behind it."""
+    base_url: _builtins.str
+    """Where the system itself is found; may be empty."""
+    credentials_revision: _builtins.int
+    """Revision at which a credential that the application shares was last changed; 0 where there was none. Credentials
+    themselves come by FetchCredentials.
+    """
     @_builtins.property
     def apis(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApiConfiguration]:
         """The APIs that it offers, ordered by `api_id`."""
@@ -127,6 +141,10 @@ class ApplicationConfiguration(_message.Message):
     @_builtins.property
     def event_apis(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventApiConfiguration]:
         """The Event APIs that it offers, ordered by `event_api_id`."""
+
+    @_builtins.property
+    def bundles(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleConfiguration]:
+        """The bundles that its APIs and Event APIs are in, ordered by `bundle_id`."""
 
     def __init__(
         self,
@@ -136,10 +154,14 @@ class ApplicationConfiguration(_message.Message):
         description: _builtins.str = ...,
         apis: _abc.Iterable[Global___ApiConfiguration] | None = ...,
         event_apis: _abc.Iterable[Global___EventApiConfiguration] | None = ...,
+        provider: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        bundles: _abc.Iterable[Global___BundleConfiguration] | None = ...,
+        credentials_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apis", b"apis", "application_id", b"application_id", "description", b"description", "event_apis", b"event_apis", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apis", b"apis", "application_id", b"application_id", "base_url", b"base_url", "bundles", b"bundles", "credentials_revision", b"credentials_revision", "description", b"description", "event_apis", b"event_apis", "name", b"name", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,6 +179,9 @@ class ApiConfiguration(_message.Message):
     TARGET_URL_FIELD_NUMBER: _builtins.int
     SPECIFICATION_FORMAT_FIELD_NUMBER: _builtins.int
     SPECIFICATION_SHA256_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_GROUP_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     api_id: _builtins.str
     """UUID of the API."""
     name: _builtins.str
@@ -169,6 +194,14 @@ class ApiConfiguration(_message.Message):
     """What its specification is written in; unspecified where it has none."""
     specification_sha256: _builtins.str
     """SHA-256 of its specification, lowercase hexadecimal; empty where it has none."""
+    version_group: _builtins.str
+    """What the versions of one interface have in common; may be empty."""
+    bundle_id: _builtins.str
+    """UUID of the bundle that it is in; may be empty."""
+    @_builtins.property
+    def version(self) -> _version_pb2.ApiVersion:
+        """Which version of the interface it is."""
+
     def __init__(
         self,
         *,
@@ -178,14 +211,47 @@ class ApiConfiguration(_message.Message):
         target_url: _builtins.str = ...,
         specification_format: _specification_pb2.SpecificationFormat.ValueType = ...,
         specification_sha256: _builtins.str = ...,
+        version: _version_pb2.ApiVersion | None = ...,
+        version_group: _builtins.str = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_id", b"api_id", "description", b"description", "name", b"name", "specification_format", b"specification_format", "specification_sha256", b"specification_sha256", "target_url", b"target_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_id", b"api_id", "bundle_id", b"bundle_id", "description", b"description", "name", b"name", "specification_format", b"specification_format", "specification_sha256", b"specification_sha256", "target_url", b"target_url", "version", b"version", "version_group", b"version_group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiConfiguration: _TypeAlias = ApiConfiguration  # noqa: Y015
+
+@_typing.final
+class BundleConfiguration(_message.Message):
+    """BundleConfiguration is what a Runtime knows of a bundle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    bundle_id: _builtins.str
+    """UUID of the bundle."""
+    name: _builtins.str
+    """Its name."""
+    description: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        bundle_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "description", b"description", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BundleConfiguration: _TypeAlias = BundleConfiguration  # noqa: Y015
 
 @_typing.final
 class EventApiConfiguration(_message.Message):
@@ -198,6 +264,9 @@ class EventApiConfiguration(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     SPECIFICATION_FORMAT_FIELD_NUMBER: _builtins.int
     SPECIFICATION_SHA256_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_GROUP_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     event_api_id: _builtins.str
     """UUID of the Event API."""
     name: _builtins.str
@@ -208,6 +277,14 @@ class EventApiConfiguration(_message.Message):
     """What its specification is written in; unspecified where it has none."""
     specification_sha256: _builtins.str
     """SHA-256 of its specification, lowercase hexadecimal; empty where it has none."""
+    version_group: _builtins.str
+    """What the versions of one interface have in common; may be empty."""
+    bundle_id: _builtins.str
+    """UUID of the bundle that it is in; may be empty."""
+    @_builtins.property
+    def version(self) -> _version_pb2.ApiVersion:
+        """Which version of the interface it is."""
+
     def __init__(
         self,
         *,
@@ -216,10 +293,13 @@ class EventApiConfiguration(_message.Message):
         description: _builtins.str = ...,
         specification_format: _specification_pb2.SpecificationFormat.ValueType = ...,
         specification_sha256: _builtins.str = ...,
+        version: _version_pb2.ApiVersion | None = ...,
+        version_group: _builtins.str = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "event_api_id", b"event_api_id", "name", b"name", "specification_format", b"specification_format", "specification_sha256", b"specification_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_id", b"bundle_id", "description", b"description", "event_api_id", b"event_api_id", "name", b"name", "specification_format", b"specification_format", "specification_sha256", b"specification_sha256", "version", b"version", "version_group", b"version_group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,8 +339,11 @@ class WatchConfigurationRequest(_message.Message):
 
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_REVISION_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
     """UUID of the runtime."""
+    credentials_revision: _builtins.int
+    """The `credentials_revision` that the caller has fetched its own credentials at; 0 where it has none."""
     @_builtins.property
     def resume(self) -> Global___ResumePoint:
         """What the caller holds already. Left out, the stream begins with a snapshot."""
@@ -270,10 +353,11 @@ class WatchConfigurationRequest(_message.Message):
         *,
         runtime_id: _builtins.str = ...,
         resume: Global___ResumePoint | None = ...,
+        credentials_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resume", b"resume"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resume", b"resume", "runtime_id", b"runtime_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credentials_revision", b"credentials_revision", "resume", b"resume", "runtime_id", b"runtime_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -297,6 +381,7 @@ class WatchConfigurationResponse(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     CONTENT_SHA256_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    CREDENTIALS_REVISION_FIELD_NUMBER: _builtins.int
     plane_id: _builtins.str
     """The plane that speaks."""
     revision: _builtins.int
@@ -314,6 +399,10 @@ class WatchConfigurationResponse(_message.Message):
     """
     reset: Global___ResetReason.ValueType
     """Why a reader that asked to resume is sent a snapshot instead."""
+    credentials_revision: _builtins.int
+    """Revision at which a credential for this Runtime alone was last changed, where that is later than what the caller has:
+    it fetches its credentials then. 0: nothing to say.
+    """
     @_builtins.property
     def applications(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationConfiguration]:
         """Applications that are new or changed, each whole."""
@@ -333,10 +422,11 @@ class WatchConfigurationResponse(_message.Message):
         partial: _builtins.bool = ...,
         content_sha256: _builtins.str = ...,
         reset: Global___ResetReason.ValueType = ...,
+        credentials_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "content_sha256", b"content_sha256", "kind", b"kind", "partial", b"partial", "plane_id", b"plane_id", "removed_application_ids", b"removed_application_ids", "reset", b"reset", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applications", b"applications", "content_sha256", b"content_sha256", "credentials_revision", b"credentials_revision", "kind", b"kind", "partial", b"partial", "plane_id", b"plane_id", "removed_application_ids", b"removed_application_ids", "reset", b"reset", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,12 +563,17 @@ class GetApplicationConfigurationResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     RUNTIMES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    EVENTING_RUNTIME_ID_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the change log that the page was read at. Where it is not that of the page before, the Runtimes may have
     changed in between.
     """
     next_page_token: _builtins.str
     """Empty on the last page."""
+    eventing_runtime_id: _builtins.str
+    """UUID of the Runtime that it sends its events to by default: the one that was chosen for it, else the one that has been
+    READY for longest. Empty where it serves none that is READY.
+    """
     @_builtins.property
     def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedRuntime]:
         """The Runtimes it serves, ordered by name."""
@@ -489,14 +584,85 @@ class GetApplicationConfigurationResponse(_message.Message):
         revision: _builtins.int = ...,
         runtimes: _abc.Iterable[Global___ServedRuntime] | None = ...,
         next_page_token: _builtins.str = ...,
+        eventing_runtime_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revision", b"revision", "runtimes", b"runtimes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["eventing_runtime_id", b"eventing_runtime_id", "next_page_token", b"next_page_token", "revision", b"revision", "runtimes", b"runtimes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetApplicationConfigurationResponse: _TypeAlias = GetApplicationConfigurationResponse  # noqa: Y015
+
+@_typing.final
+class WatchApplicationConfigurationRequest(_message.Message):
+    """Request of Director.WatchApplicationConfiguration."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """UUID of the application."""
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchApplicationConfigurationRequest: _TypeAlias = WatchApplicationConfigurationRequest  # noqa: Y015
+
+@_typing.final
+class WatchApplicationConfigurationResponse(_message.Message):
+    """Response of Director.WatchApplicationConfiguration: one step of the stream. The first is a snapshot; those after it hold
+    what changed. A step may take several messages, all but its last with `partial` set.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RUNTIMES_FIELD_NUMBER: _builtins.int
+    REMOVED_RUNTIME_IDS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    EVENTING_RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the change log that the reader holds once the step is whole."""
+    kind: Global___ConfigurationKind.ValueType
+    """SNAPSHOT, DELTA or BOOKMARK."""
+    partial: _builtins.bool
+    """More messages of the same step follow."""
+    eventing_runtime_id: _builtins.str
+    """As GetApplicationConfigurationResponse has it."""
+    @_builtins.property
+    def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServedRuntime]:
+        """Runtimes that are new or changed, each whole."""
+
+    @_builtins.property
+    def removed_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of the Runtimes that it serves no longer. Only with DELTA."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        kind: Global___ConfigurationKind.ValueType = ...,
+        runtimes: _abc.Iterable[Global___ServedRuntime] | None = ...,
+        removed_runtime_ids: _abc.Iterable[_builtins.str] | None = ...,
+        partial: _builtins.bool = ...,
+        eventing_runtime_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["eventing_runtime_id", b"eventing_runtime_id", "kind", b"kind", "partial", b"partial", "removed_runtime_ids", b"removed_runtime_ids", "revision", b"revision", "runtimes", b"runtimes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchApplicationConfigurationResponse: _TypeAlias = WatchApplicationConfigurationResponse  # noqa: Y015
 
 @_typing.final
 class ServedRuntime(_message.Message):
@@ -509,6 +675,7 @@ class ServedRuntime(_message.Message):
     READY_FIELD_NUMBER: _builtins.int
     EVENT_URL_FIELD_NUMBER: _builtins.int
     SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
     """UUID of the runtime."""
     name: _builtins.str
@@ -519,6 +686,8 @@ class ServedRuntime(_message.Message):
     """Where to send events; empty where it takes none."""
     spiffe_id: _builtins.str
     """The SPIFFE ID to expect in its certificate."""
+    state: _runtime_state_pb2.RuntimeState.ValueType
+    """How far it has come."""
     def __init__(
         self,
         *,
@@ -527,10 +696,11 @@ class ServedRuntime(_message.Message):
         ready: _builtins.bool = ...,
         event_url: _builtins.str = ...,
         spiffe_id: _builtins.str = ...,
+        state: _runtime_state_pb2.RuntimeState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_url", b"event_url", "name", b"name", "ready", b"ready", "runtime_id", b"runtime_id", "spiffe_id", b"spiffe_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_url", b"event_url", "name", b"name", "ready", b"ready", "runtime_id", b"runtime_id", "spiffe_id", b"spiffe_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

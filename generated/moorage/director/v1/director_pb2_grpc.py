@@ -3,12 +3,18 @@
 import grpc
 import warnings
 
+from moorage.director.v1 import access_request_pb2 as moorage_dot_director_dot_v1_dot_access__request__pb2
 from moorage.director.v1 import api_pb2 as moorage_dot_director_dot_v1_dot_api__pb2
 from moorage.director.v1 import application_pb2 as moorage_dot_director_dot_v1_dot_application__pb2
+from moorage.director.v1 import bundle_pb2 as moorage_dot_director_dot_v1_dot_bundle__pb2
 from moorage.director.v1 import configuration_pb2 as moorage_dot_director_dot_v1_dot_configuration__pb2
+from moorage.director.v1 import credential_pb2 as moorage_dot_director_dot_v1_dot_credential__pb2
+from moorage.director.v1 import document_pb2 as moorage_dot_director_dot_v1_dot_document__pb2
 from moorage.director.v1 import event_api_pb2 as moorage_dot_director_dot_v1_dot_event__api__pb2
 from moorage.director.v1 import group_pb2 as moorage_dot_director_dot_v1_dot_group__pb2
+from moorage.director.v1 import label_pb2 as moorage_dot_director_dot_v1_dot_label__pb2
 from moorage.director.v1 import runtime_pb2 as moorage_dot_director_dot_v1_dot_runtime__pb2
+from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
 from moorage.director.v1 import webhook_pb2 as moorage_dot_director_dot_v1_dot_webhook__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -210,6 +216,146 @@ class DirectorStub:
                 '/moorage.director.v1.Director/GetApplicationConfiguration',
                 request_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationRequest.SerializeToString,
                 response_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationResponse.FromString,
+                _registered_method=True)
+        self.ReportApplicationStatus = channel.unary_unary(
+                '/moorage.director.v1.Director/ReportApplicationStatus',
+                request_serializer=moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusResponse.FromString,
+                _registered_method=True)
+        self.ConfirmPairing = channel.unary_unary(
+                '/moorage.director.v1.Director/ConfirmPairing',
+                request_serializer=moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingResponse.FromString,
+                _registered_method=True)
+        self.CreateBundle = channel.unary_unary(
+                '/moorage.director.v1.Director/CreateBundle',
+                request_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleResponse.FromString,
+                _registered_method=True)
+        self.GetBundle = channel.unary_unary(
+                '/moorage.director.v1.Director/GetBundle',
+                request_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleResponse.FromString,
+                _registered_method=True)
+        self.ListBundles = channel.unary_unary(
+                '/moorage.director.v1.Director/ListBundles',
+                request_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesResponse.FromString,
+                _registered_method=True)
+        self.UpdateBundle = channel.unary_unary(
+                '/moorage.director.v1.Director/UpdateBundle',
+                request_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleResponse.FromString,
+                _registered_method=True)
+        self.DeleteBundle = channel.unary_unary(
+                '/moorage.director.v1.Director/DeleteBundle',
+                request_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleResponse.FromString,
+                _registered_method=True)
+        self.CreateDocument = channel.unary_unary(
+                '/moorage.director.v1.Director/CreateDocument',
+                request_serializer=moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentResponse.FromString,
+                _registered_method=True)
+        self.GetDocument = channel.unary_unary(
+                '/moorage.director.v1.Director/GetDocument',
+                request_serializer=moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentResponse.FromString,
+                _registered_method=True)
+        self.ListDocuments = channel.unary_unary(
+                '/moorage.director.v1.Director/ListDocuments',
+                request_serializer=moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsResponse.FromString,
+                _registered_method=True)
+        self.UpdateDocument = channel.unary_unary(
+                '/moorage.director.v1.Director/UpdateDocument',
+                request_serializer=moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentResponse.FromString,
+                _registered_method=True)
+        self.DeleteDocument = channel.unary_unary(
+                '/moorage.director.v1.Director/DeleteDocument',
+                request_serializer=moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentResponse.FromString,
+                _registered_method=True)
+        self.DownloadSpecification = channel.unary_stream(
+                '/moorage.director.v1.Director/DownloadSpecification',
+                request_serializer=moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationResponse.FromString,
+                _registered_method=True)
+        self.UpdateCredential = channel.unary_unary(
+                '/moorage.director.v1.Director/UpdateCredential',
+                request_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialResponse.FromString,
+                _registered_method=True)
+        self.DeleteCredential = channel.unary_unary(
+                '/moorage.director.v1.Director/DeleteCredential',
+                request_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialResponse.FromString,
+                _registered_method=True)
+        self.ListCredentials = channel.unary_unary(
+                '/moorage.director.v1.Director/ListCredentials',
+                request_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsResponse.FromString,
+                _registered_method=True)
+        self.FetchCredentials = channel.unary_unary(
+                '/moorage.director.v1.Director/FetchCredentials',
+                request_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsResponse.FromString,
+                _registered_method=True)
+        self.CreateAccessRequest = channel.unary_unary(
+                '/moorage.director.v1.Director/CreateAccessRequest',
+                request_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestResponse.FromString,
+                _registered_method=True)
+        self.ListAccessRequests = channel.unary_unary(
+                '/moorage.director.v1.Director/ListAccessRequests',
+                request_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsResponse.FromString,
+                _registered_method=True)
+        self.AnswerAccessRequest = channel.unary_unary(
+                '/moorage.director.v1.Director/AnswerAccessRequest',
+                request_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccessRequest = channel.unary_unary(
+                '/moorage.director.v1.Director/DeleteAccessRequest',
+                request_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestResponse.FromString,
+                _registered_method=True)
+        self.BatchUpdateGroupMembers = channel.unary_unary(
+                '/moorage.director.v1.Director/BatchUpdateGroupMembers',
+                request_serializer=moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersResponse.FromString,
+                _registered_method=True)
+        self.CreateLabelDefinition = channel.unary_unary(
+                '/moorage.director.v1.Director/CreateLabelDefinition',
+                request_serializer=moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionResponse.FromString,
+                _registered_method=True)
+        self.GetLabelDefinition = channel.unary_unary(
+                '/moorage.director.v1.Director/GetLabelDefinition',
+                request_serializer=moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionResponse.FromString,
+                _registered_method=True)
+        self.ListLabelDefinitions = channel.unary_unary(
+                '/moorage.director.v1.Director/ListLabelDefinitions',
+                request_serializer=moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsResponse.FromString,
+                _registered_method=True)
+        self.UpdateLabelDefinition = channel.unary_unary(
+                '/moorage.director.v1.Director/UpdateLabelDefinition',
+                request_serializer=moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionResponse.FromString,
+                _registered_method=True)
+        self.DeleteLabelDefinition = channel.unary_unary(
+                '/moorage.director.v1.Director/DeleteLabelDefinition',
+                request_serializer=moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionResponse.FromString,
+                _registered_method=True)
+        self.WatchApplicationConfiguration = channel.unary_stream(
+                '/moorage.director.v1.Director/WatchApplicationConfiguration',
+                request_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
                 _registered_method=True)
 
 
@@ -456,6 +602,202 @@ class DirectorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportApplicationStatus(self, request, context):
+        """Takes an Application's own word on how it fares.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmPairing(self, request, context):
+        """Takes note that an Application was given a certificate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateBundle(self, request, context):
+        """Creates a bundle of an Application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBundle(self, request, context):
+        """Reads a bundle.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBundles(self, request, context):
+        """Reads bundles, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBundle(self, request, context):
+        """Changes a bundle.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBundle(self, request, context):
+        """Removes a bundle.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDocument(self, request, context):
+        """Creates a document of an Application.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocument(self, request, context):
+        """Reads a document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocuments(self, request, context):
+        """Reads documents, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDocument(self, request, context):
+        """Changes a document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDocument(self, request, context):
+        """Removes a document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadSpecification(self, request, context):
+        """Streams the document that describes an API or an Event API, of any size.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCredential(self, request, context):
+        """Sets the credential of an API or a bundle, shared or for one Runtime.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCredential(self, request, context):
+        """Removes a credential.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCredentials(self, request, context):
+        """Reads which credentials an Application has, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchCredentials(self, request, context):
+        """Reads the credentials that a Runtime is to use, with their secrets: for that Runtime alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAccessRequest(self, request, context):
+        """Asks an Application for a credential of the Runtime's own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccessRequests(self, request, context):
+        """Reads requests for credentials, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerAccessRequest(self, request, context):
+        """Supplies the credential that a Runtime asked for, or refuses it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccessRequest(self, request, context):
+        """Withdraws a request, with the credential that was supplied for it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchUpdateGroupMembers(self, request, context):
+        """Adds and removes members of many Groups in one revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLabelDefinition(self, request, context):
+        """Defines which values a label may have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLabelDefinition(self, request, context):
+        """Reads the definition of a label.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLabelDefinitions(self, request, context):
+        """Reads the definitions of labels, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLabelDefinition(self, request, context):
+        """Changes the definition of a label; what exists must meet it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLabelDefinition(self, request, context):
+        """Removes the definition of a label.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchApplicationConfiguration(self, request, context):
+        """Streams an Application's own view: the Runtimes that it serves, then each change of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -628,6 +970,146 @@ def add_DirectorServicer_to_server(servicer, server):
                     servicer.GetApplicationConfiguration,
                     request_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationRequest.FromString,
                     response_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationResponse.SerializeToString,
+            ),
+            'ReportApplicationStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportApplicationStatus,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusResponse.SerializeToString,
+            ),
+            'ConfirmPairing': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmPairing,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingResponse.SerializeToString,
+            ),
+            'CreateBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBundle,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleResponse.SerializeToString,
+            ),
+            'GetBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBundle,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleResponse.SerializeToString,
+            ),
+            'ListBundles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBundles,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesResponse.SerializeToString,
+            ),
+            'UpdateBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBundle,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleResponse.SerializeToString,
+            ),
+            'DeleteBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBundle,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleResponse.SerializeToString,
+            ),
+            'CreateDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDocument,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentResponse.SerializeToString,
+            ),
+            'GetDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocument,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentResponse.SerializeToString,
+            ),
+            'ListDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocuments,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsResponse.SerializeToString,
+            ),
+            'UpdateDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDocument,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentResponse.SerializeToString,
+            ),
+            'DeleteDocument': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDocument,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentResponse.SerializeToString,
+            ),
+            'DownloadSpecification': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadSpecification,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationResponse.SerializeToString,
+            ),
+            'UpdateCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCredential,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialResponse.SerializeToString,
+            ),
+            'DeleteCredential': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCredential,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialResponse.SerializeToString,
+            ),
+            'ListCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCredentials,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsResponse.SerializeToString,
+            ),
+            'FetchCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchCredentials,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsResponse.SerializeToString,
+            ),
+            'CreateAccessRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAccessRequest,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestResponse.SerializeToString,
+            ),
+            'ListAccessRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccessRequests,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsResponse.SerializeToString,
+            ),
+            'AnswerAccessRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerAccessRequest,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestResponse.SerializeToString,
+            ),
+            'DeleteAccessRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccessRequest,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestResponse.SerializeToString,
+            ),
+            'BatchUpdateGroupMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchUpdateGroupMembers,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersResponse.SerializeToString,
+            ),
+            'CreateLabelDefinition': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLabelDefinition,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionResponse.SerializeToString,
+            ),
+            'GetLabelDefinition': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLabelDefinition,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionResponse.SerializeToString,
+            ),
+            'ListLabelDefinitions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLabelDefinitions,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsResponse.SerializeToString,
+            ),
+            'UpdateLabelDefinition': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLabelDefinition,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionResponse.SerializeToString,
+            ),
+            'DeleteLabelDefinition': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLabelDefinition,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionResponse.SerializeToString,
+            ),
+            'WatchApplicationConfiguration': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchApplicationConfiguration,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1549,6 +2031,762 @@ class Director:
             '/moorage.director.v1.Director/GetApplicationConfiguration',
             moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationRequest.SerializeToString,
             moorage_dot_director_dot_v1_dot_configuration__pb2.GetApplicationConfigurationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportApplicationStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ReportApplicationStatus',
+            moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_application__pb2.ReportApplicationStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmPairing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ConfirmPairing',
+            moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_application__pb2.ConfirmPairingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/CreateBundle',
+            moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_bundle__pb2.CreateBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/GetBundle',
+            moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_bundle__pb2.GetBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBundles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ListBundles',
+            moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_bundle__pb2.ListBundlesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/UpdateBundle',
+            moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_bundle__pb2.UpdateBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeleteBundle',
+            moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_bundle__pb2.DeleteBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/CreateDocument',
+            moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_document__pb2.CreateDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/GetDocument',
+            moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_document__pb2.GetDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ListDocuments',
+            moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_document__pb2.ListDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/UpdateDocument',
+            moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_document__pb2.UpdateDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDocument(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeleteDocument',
+            moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_document__pb2.DeleteDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadSpecification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moorage.director.v1.Director/DownloadSpecification',
+            moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_specification__pb2.DownloadSpecificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/UpdateCredential',
+            moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_credential__pb2.UpdateCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCredential(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeleteCredential',
+            moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_credential__pb2.DeleteCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ListCredentials',
+            moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_credential__pb2.ListCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/FetchCredentials',
+            moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_credential__pb2.FetchCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAccessRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/CreateAccessRequest',
+            moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_access__request__pb2.CreateAccessRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccessRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ListAccessRequests',
+            moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_access__request__pb2.ListAccessRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerAccessRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/AnswerAccessRequest',
+            moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_access__request__pb2.AnswerAccessRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccessRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeleteAccessRequest',
+            moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_access__request__pb2.DeleteAccessRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchUpdateGroupMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/BatchUpdateGroupMembers',
+            moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_group__pb2.BatchUpdateGroupMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLabelDefinition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/CreateLabelDefinition',
+            moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_label__pb2.CreateLabelDefinitionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLabelDefinition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/GetLabelDefinition',
+            moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_label__pb2.GetLabelDefinitionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLabelDefinitions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/ListLabelDefinitions',
+            moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_label__pb2.ListLabelDefinitionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLabelDefinition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/UpdateLabelDefinition',
+            moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_label__pb2.UpdateLabelDefinitionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLabelDefinition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeleteLabelDefinition',
+            moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_label__pb2.DeleteLabelDefinitionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchApplicationConfiguration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moorage.director.v1.Director/WatchApplicationConfiguration',
+            moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
             options,
             channel_credentials,
             insecure,

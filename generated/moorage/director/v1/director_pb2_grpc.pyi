@@ -5,12 +5,18 @@ The Director: the registry, and the stream that carries it to the Runtimes."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from moorage.director.v1 import access_request_pb2 as _access_request_pb2
 from moorage.director.v1 import api_pb2 as _api_pb2
 from moorage.director.v1 import application_pb2 as _application_pb2
+from moorage.director.v1 import bundle_pb2 as _bundle_pb2
 from moorage.director.v1 import configuration_pb2 as _configuration_pb2
+from moorage.director.v1 import credential_pb2 as _credential_pb2
+from moorage.director.v1 import document_pb2 as _document_pb2
 from moorage.director.v1 import event_api_pb2 as _event_api_pb2
 from moorage.director.v1 import group_pb2 as _group_pb2
+from moorage.director.v1 import label_pb2 as _label_pb2
 from moorage.director.v1 import runtime_pb2 as _runtime_pb2
+from moorage.director.v1 import specification_pb2 as _specification_pb2
 from moorage.director.v1 import webhook_pb2 as _webhook_pb2
 import abc as _abc_1
 
@@ -92,6 +98,62 @@ class DirectorStub:
     """Takes an agent's word on what became of a revision."""
     GetApplicationConfiguration: _aio.UnaryUnaryMultiCallable[_configuration_pb2.GetApplicationConfigurationRequest, _configuration_pb2.GetApplicationConfigurationResponse]
     """Reads an Application's own view: the Runtimes that it serves."""
+    ReportApplicationStatus: _aio.UnaryUnaryMultiCallable[_application_pb2.ReportApplicationStatusRequest, _application_pb2.ReportApplicationStatusResponse]
+    """Takes an Application's own word on how it fares."""
+    ConfirmPairing: _aio.UnaryUnaryMultiCallable[_application_pb2.ConfirmPairingRequest, _application_pb2.ConfirmPairingResponse]
+    """Takes note that an Application was given a certificate."""
+    CreateBundle: _aio.UnaryUnaryMultiCallable[_bundle_pb2.CreateBundleRequest, _bundle_pb2.CreateBundleResponse]
+    """Creates a bundle of an Application."""
+    GetBundle: _aio.UnaryUnaryMultiCallable[_bundle_pb2.GetBundleRequest, _bundle_pb2.GetBundleResponse]
+    """Reads a bundle."""
+    ListBundles: _aio.UnaryUnaryMultiCallable[_bundle_pb2.ListBundlesRequest, _bundle_pb2.ListBundlesResponse]
+    """Reads bundles, a page at a time."""
+    UpdateBundle: _aio.UnaryUnaryMultiCallable[_bundle_pb2.UpdateBundleRequest, _bundle_pb2.UpdateBundleResponse]
+    """Changes a bundle."""
+    DeleteBundle: _aio.UnaryUnaryMultiCallable[_bundle_pb2.DeleteBundleRequest, _bundle_pb2.DeleteBundleResponse]
+    """Removes a bundle."""
+    CreateDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.CreateDocumentRequest, _document_pb2.CreateDocumentResponse]
+    """Creates a document of an Application."""
+    GetDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.GetDocumentRequest, _document_pb2.GetDocumentResponse]
+    """Reads a document."""
+    ListDocuments: _aio.UnaryUnaryMultiCallable[_document_pb2.ListDocumentsRequest, _document_pb2.ListDocumentsResponse]
+    """Reads documents, a page at a time."""
+    UpdateDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.UpdateDocumentRequest, _document_pb2.UpdateDocumentResponse]
+    """Changes a document."""
+    DeleteDocument: _aio.UnaryUnaryMultiCallable[_document_pb2.DeleteDocumentRequest, _document_pb2.DeleteDocumentResponse]
+    """Removes a document."""
+    DownloadSpecification: _aio.UnaryStreamMultiCallable[_specification_pb2.DownloadSpecificationRequest, _specification_pb2.DownloadSpecificationResponse]
+    """Streams the document that describes an API or an Event API, of any size."""
+    UpdateCredential: _aio.UnaryUnaryMultiCallable[_credential_pb2.UpdateCredentialRequest, _credential_pb2.UpdateCredentialResponse]
+    """Sets the credential of an API or a bundle, shared or for one Runtime."""
+    DeleteCredential: _aio.UnaryUnaryMultiCallable[_credential_pb2.DeleteCredentialRequest, _credential_pb2.DeleteCredentialResponse]
+    """Removes a credential."""
+    ListCredentials: _aio.UnaryUnaryMultiCallable[_credential_pb2.ListCredentialsRequest, _credential_pb2.ListCredentialsResponse]
+    """Reads which credentials an Application has, without their secrets."""
+    FetchCredentials: _aio.UnaryUnaryMultiCallable[_credential_pb2.FetchCredentialsRequest, _credential_pb2.FetchCredentialsResponse]
+    """Reads the credentials that a Runtime is to use, with their secrets: for that Runtime alone."""
+    CreateAccessRequest: _aio.UnaryUnaryMultiCallable[_access_request_pb2.CreateAccessRequestRequest, _access_request_pb2.CreateAccessRequestResponse]
+    """Asks an Application for a credential of the Runtime's own."""
+    ListAccessRequests: _aio.UnaryUnaryMultiCallable[_access_request_pb2.ListAccessRequestsRequest, _access_request_pb2.ListAccessRequestsResponse]
+    """Reads requests for credentials, a page at a time."""
+    AnswerAccessRequest: _aio.UnaryUnaryMultiCallable[_access_request_pb2.AnswerAccessRequestRequest, _access_request_pb2.AnswerAccessRequestResponse]
+    """Supplies the credential that a Runtime asked for, or refuses it."""
+    DeleteAccessRequest: _aio.UnaryUnaryMultiCallable[_access_request_pb2.DeleteAccessRequestRequest, _access_request_pb2.DeleteAccessRequestResponse]
+    """Withdraws a request, with the credential that was supplied for it."""
+    BatchUpdateGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.BatchUpdateGroupMembersRequest, _group_pb2.BatchUpdateGroupMembersResponse]
+    """Adds and removes members of many Groups in one revision."""
+    CreateLabelDefinition: _aio.UnaryUnaryMultiCallable[_label_pb2.CreateLabelDefinitionRequest, _label_pb2.CreateLabelDefinitionResponse]
+    """Defines which values a label may have."""
+    GetLabelDefinition: _aio.UnaryUnaryMultiCallable[_label_pb2.GetLabelDefinitionRequest, _label_pb2.GetLabelDefinitionResponse]
+    """Reads the definition of a label."""
+    ListLabelDefinitions: _aio.UnaryUnaryMultiCallable[_label_pb2.ListLabelDefinitionsRequest, _label_pb2.ListLabelDefinitionsResponse]
+    """Reads the definitions of labels, a page at a time."""
+    UpdateLabelDefinition: _aio.UnaryUnaryMultiCallable[_label_pb2.UpdateLabelDefinitionRequest, _label_pb2.UpdateLabelDefinitionResponse]
+    """Changes the definition of a label; what exists must meet it."""
+    DeleteLabelDefinition: _aio.UnaryUnaryMultiCallable[_label_pb2.DeleteLabelDefinitionRequest, _label_pb2.DeleteLabelDefinitionResponse]
+    """Removes the definition of a label."""
+    WatchApplicationConfiguration: _aio.UnaryStreamMultiCallable[_configuration_pb2.WatchApplicationConfigurationRequest, _configuration_pb2.WatchApplicationConfigurationResponse]
+    """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
 
 class DirectorServicer(metaclass=_abc_1.ABCMeta):
     """Director keeps the registry of Applications, APIs, Event APIs, Groups and Runtimes, and streams each Runtime its view."""
@@ -369,5 +431,229 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_configuration_pb2.GetApplicationConfigurationRequest, _abc.Awaitable[_configuration_pb2.GetApplicationConfigurationResponse]],
     ) -> _abc.Awaitable[_configuration_pb2.GetApplicationConfigurationResponse]:
         """Reads an Application's own view: the Runtimes that it serves."""
+
+    @_abc_1.abstractmethod
+    def ReportApplicationStatus(
+        self,
+        request: _application_pb2.ReportApplicationStatusRequest,
+        context: _aio.ServicerContext[_application_pb2.ReportApplicationStatusRequest, _abc.Awaitable[_application_pb2.ReportApplicationStatusResponse]],
+    ) -> _abc.Awaitable[_application_pb2.ReportApplicationStatusResponse]:
+        """Takes an Application's own word on how it fares."""
+
+    @_abc_1.abstractmethod
+    def ConfirmPairing(
+        self,
+        request: _application_pb2.ConfirmPairingRequest,
+        context: _aio.ServicerContext[_application_pb2.ConfirmPairingRequest, _abc.Awaitable[_application_pb2.ConfirmPairingResponse]],
+    ) -> _abc.Awaitable[_application_pb2.ConfirmPairingResponse]:
+        """Takes note that an Application was given a certificate."""
+
+    @_abc_1.abstractmethod
+    def CreateBundle(
+        self,
+        request: _bundle_pb2.CreateBundleRequest,
+        context: _aio.ServicerContext[_bundle_pb2.CreateBundleRequest, _abc.Awaitable[_bundle_pb2.CreateBundleResponse]],
+    ) -> _abc.Awaitable[_bundle_pb2.CreateBundleResponse]:
+        """Creates a bundle of an Application."""
+
+    @_abc_1.abstractmethod
+    def GetBundle(
+        self,
+        request: _bundle_pb2.GetBundleRequest,
+        context: _aio.ServicerContext[_bundle_pb2.GetBundleRequest, _abc.Awaitable[_bundle_pb2.GetBundleResponse]],
+    ) -> _abc.Awaitable[_bundle_pb2.GetBundleResponse]:
+        """Reads a bundle."""
+
+    @_abc_1.abstractmethod
+    def ListBundles(
+        self,
+        request: _bundle_pb2.ListBundlesRequest,
+        context: _aio.ServicerContext[_bundle_pb2.ListBundlesRequest, _abc.Awaitable[_bundle_pb2.ListBundlesResponse]],
+    ) -> _abc.Awaitable[_bundle_pb2.ListBundlesResponse]:
+        """Reads bundles, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def UpdateBundle(
+        self,
+        request: _bundle_pb2.UpdateBundleRequest,
+        context: _aio.ServicerContext[_bundle_pb2.UpdateBundleRequest, _abc.Awaitable[_bundle_pb2.UpdateBundleResponse]],
+    ) -> _abc.Awaitable[_bundle_pb2.UpdateBundleResponse]:
+        """Changes a bundle."""
+
+    @_abc_1.abstractmethod
+    def DeleteBundle(
+        self,
+        request: _bundle_pb2.DeleteBundleRequest,
+        context: _aio.ServicerContext[_bundle_pb2.DeleteBundleRequest, _abc.Awaitable[_bundle_pb2.DeleteBundleResponse]],
+    ) -> _abc.Awaitable[_bundle_pb2.DeleteBundleResponse]:
+        """Removes a bundle."""
+
+    @_abc_1.abstractmethod
+    def CreateDocument(
+        self,
+        request: _document_pb2.CreateDocumentRequest,
+        context: _aio.ServicerContext[_document_pb2.CreateDocumentRequest, _abc.Awaitable[_document_pb2.CreateDocumentResponse]],
+    ) -> _abc.Awaitable[_document_pb2.CreateDocumentResponse]:
+        """Creates a document of an Application."""
+
+    @_abc_1.abstractmethod
+    def GetDocument(
+        self,
+        request: _document_pb2.GetDocumentRequest,
+        context: _aio.ServicerContext[_document_pb2.GetDocumentRequest, _abc.Awaitable[_document_pb2.GetDocumentResponse]],
+    ) -> _abc.Awaitable[_document_pb2.GetDocumentResponse]:
+        """Reads a document."""
+
+    @_abc_1.abstractmethod
+    def ListDocuments(
+        self,
+        request: _document_pb2.ListDocumentsRequest,
+        context: _aio.ServicerContext[_document_pb2.ListDocumentsRequest, _abc.Awaitable[_document_pb2.ListDocumentsResponse]],
+    ) -> _abc.Awaitable[_document_pb2.ListDocumentsResponse]:
+        """Reads documents, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def UpdateDocument(
+        self,
+        request: _document_pb2.UpdateDocumentRequest,
+        context: _aio.ServicerContext[_document_pb2.UpdateDocumentRequest, _abc.Awaitable[_document_pb2.UpdateDocumentResponse]],
+    ) -> _abc.Awaitable[_document_pb2.UpdateDocumentResponse]:
+        """Changes a document."""
+
+    @_abc_1.abstractmethod
+    def DeleteDocument(
+        self,
+        request: _document_pb2.DeleteDocumentRequest,
+        context: _aio.ServicerContext[_document_pb2.DeleteDocumentRequest, _abc.Awaitable[_document_pb2.DeleteDocumentResponse]],
+    ) -> _abc.Awaitable[_document_pb2.DeleteDocumentResponse]:
+        """Removes a document."""
+
+    @_abc_1.abstractmethod
+    def DownloadSpecification(
+        self,
+        request: _specification_pb2.DownloadSpecificationRequest,
+        context: _aio.ServicerContext[_specification_pb2.DownloadSpecificationRequest, _abc.AsyncIterator[_specification_pb2.DownloadSpecificationResponse]],
+    ) -> _abc.AsyncIterator[_specification_pb2.DownloadSpecificationResponse]:
+        """Streams the document that describes an API or an Event API, of any size."""
+
+    @_abc_1.abstractmethod
+    def UpdateCredential(
+        self,
+        request: _credential_pb2.UpdateCredentialRequest,
+        context: _aio.ServicerContext[_credential_pb2.UpdateCredentialRequest, _abc.Awaitable[_credential_pb2.UpdateCredentialResponse]],
+    ) -> _abc.Awaitable[_credential_pb2.UpdateCredentialResponse]:
+        """Sets the credential of an API or a bundle, shared or for one Runtime."""
+
+    @_abc_1.abstractmethod
+    def DeleteCredential(
+        self,
+        request: _credential_pb2.DeleteCredentialRequest,
+        context: _aio.ServicerContext[_credential_pb2.DeleteCredentialRequest, _abc.Awaitable[_credential_pb2.DeleteCredentialResponse]],
+    ) -> _abc.Awaitable[_credential_pb2.DeleteCredentialResponse]:
+        """Removes a credential."""
+
+    @_abc_1.abstractmethod
+    def ListCredentials(
+        self,
+        request: _credential_pb2.ListCredentialsRequest,
+        context: _aio.ServicerContext[_credential_pb2.ListCredentialsRequest, _abc.Awaitable[_credential_pb2.ListCredentialsResponse]],
+    ) -> _abc.Awaitable[_credential_pb2.ListCredentialsResponse]:
+        """Reads which credentials an Application has, without their secrets."""
+
+    @_abc_1.abstractmethod
+    def FetchCredentials(
+        self,
+        request: _credential_pb2.FetchCredentialsRequest,
+        context: _aio.ServicerContext[_credential_pb2.FetchCredentialsRequest, _abc.Awaitable[_credential_pb2.FetchCredentialsResponse]],
+    ) -> _abc.Awaitable[_credential_pb2.FetchCredentialsResponse]:
+        """Reads the credentials that a Runtime is to use, with their secrets: for that Runtime alone."""
+
+    @_abc_1.abstractmethod
+    def CreateAccessRequest(
+        self,
+        request: _access_request_pb2.CreateAccessRequestRequest,
+        context: _aio.ServicerContext[_access_request_pb2.CreateAccessRequestRequest, _abc.Awaitable[_access_request_pb2.CreateAccessRequestResponse]],
+    ) -> _abc.Awaitable[_access_request_pb2.CreateAccessRequestResponse]:
+        """Asks an Application for a credential of the Runtime's own."""
+
+    @_abc_1.abstractmethod
+    def ListAccessRequests(
+        self,
+        request: _access_request_pb2.ListAccessRequestsRequest,
+        context: _aio.ServicerContext[_access_request_pb2.ListAccessRequestsRequest, _abc.Awaitable[_access_request_pb2.ListAccessRequestsResponse]],
+    ) -> _abc.Awaitable[_access_request_pb2.ListAccessRequestsResponse]:
+        """Reads requests for credentials, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def AnswerAccessRequest(
+        self,
+        request: _access_request_pb2.AnswerAccessRequestRequest,
+        context: _aio.ServicerContext[_access_request_pb2.AnswerAccessRequestRequest, _abc.Awaitable[_access_request_pb2.AnswerAccessRequestResponse]],
+    ) -> _abc.Awaitable[_access_request_pb2.AnswerAccessRequestResponse]:
+        """Supplies the credential that a Runtime asked for, or refuses it."""
+
+    @_abc_1.abstractmethod
+    def DeleteAccessRequest(
+        self,
+        request: _access_request_pb2.DeleteAccessRequestRequest,
+        context: _aio.ServicerContext[_access_request_pb2.DeleteAccessRequestRequest, _abc.Awaitable[_access_request_pb2.DeleteAccessRequestResponse]],
+    ) -> _abc.Awaitable[_access_request_pb2.DeleteAccessRequestResponse]:
+        """Withdraws a request, with the credential that was supplied for it."""
+
+    @_abc_1.abstractmethod
+    def BatchUpdateGroupMembers(
+        self,
+        request: _group_pb2.BatchUpdateGroupMembersRequest,
+        context: _aio.ServicerContext[_group_pb2.BatchUpdateGroupMembersRequest, _abc.Awaitable[_group_pb2.BatchUpdateGroupMembersResponse]],
+    ) -> _abc.Awaitable[_group_pb2.BatchUpdateGroupMembersResponse]:
+        """Adds and removes members of many Groups in one revision."""
+
+    @_abc_1.abstractmethod
+    def CreateLabelDefinition(
+        self,
+        request: _label_pb2.CreateLabelDefinitionRequest,
+        context: _aio.ServicerContext[_label_pb2.CreateLabelDefinitionRequest, _abc.Awaitable[_label_pb2.CreateLabelDefinitionResponse]],
+    ) -> _abc.Awaitable[_label_pb2.CreateLabelDefinitionResponse]:
+        """Defines which values a label may have."""
+
+    @_abc_1.abstractmethod
+    def GetLabelDefinition(
+        self,
+        request: _label_pb2.GetLabelDefinitionRequest,
+        context: _aio.ServicerContext[_label_pb2.GetLabelDefinitionRequest, _abc.Awaitable[_label_pb2.GetLabelDefinitionResponse]],
+    ) -> _abc.Awaitable[_label_pb2.GetLabelDefinitionResponse]:
+        """Reads the definition of a label."""
+
+    @_abc_1.abstractmethod
+    def ListLabelDefinitions(
+        self,
+        request: _label_pb2.ListLabelDefinitionsRequest,
+        context: _aio.ServicerContext[_label_pb2.ListLabelDefinitionsRequest, _abc.Awaitable[_label_pb2.ListLabelDefinitionsResponse]],
+    ) -> _abc.Awaitable[_label_pb2.ListLabelDefinitionsResponse]:
+        """Reads the definitions of labels, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def UpdateLabelDefinition(
+        self,
+        request: _label_pb2.UpdateLabelDefinitionRequest,
+        context: _aio.ServicerContext[_label_pb2.UpdateLabelDefinitionRequest, _abc.Awaitable[_label_pb2.UpdateLabelDefinitionResponse]],
+    ) -> _abc.Awaitable[_label_pb2.UpdateLabelDefinitionResponse]:
+        """Changes the definition of a label; what exists must meet it."""
+
+    @_abc_1.abstractmethod
+    def DeleteLabelDefinition(
+        self,
+        request: _label_pb2.DeleteLabelDefinitionRequest,
+        context: _aio.ServicerContext[_label_pb2.DeleteLabelDefinitionRequest, _abc.Awaitable[_label_pb2.DeleteLabelDefinitionResponse]],
+    ) -> _abc.Awaitable[_label_pb2.DeleteLabelDefinitionResponse]:
+        """Removes the definition of a label."""
+
+    @_abc_1.abstractmethod
+    def WatchApplicationConfiguration(
+        self,
+        request: _configuration_pb2.WatchApplicationConfigurationRequest,
+        context: _aio.ServicerContext[_configuration_pb2.WatchApplicationConfigurationRequest, _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]],
+    ) -> _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]:
+        """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
 
 def add_DirectorServicer_to_server(servicer: DirectorServicer, server: _aio.Server) -> None: ...

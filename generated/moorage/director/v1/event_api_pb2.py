@@ -27,9 +27,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from moorage.director.v1 import specification_pb2 as moorage_dot_director_dot_v1_dot_specification__pb2
+from moorage.director.v1 import version_pb2 as moorage_dot_director_dot_v1_dot_version__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moorage/director/v1/event_api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/specification.proto\"\xc4\x04\n\x08\x45ventApi\x12%\n\x0c\x65vent_api_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x94\x01\n\x04name\x18\x03 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x97\x01\n\rspecification\x18\x05 \x01(\x0b\x32\".moorage.director.v1.SpecificationB\\\xbaHY\xba\x01V\n\x14specification.format\x12,format must be SPECIFICATION_FORMAT_ASYNCAPI\x1a\x10this.format == 2\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\"\xc2\x01\n\x15\x43reateEventApiRequest\x12q\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16\x43reateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"^\n\x12GetEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"G\n\x13GetEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"x\n\x14ListEventApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"c\n\x15ListEventApisResponse\x12\x31\n\nevent_apis\x18\x01 \x03(\x0b\x32\x1d.moorage.director.v1.EventApi\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc8\x02\n\x15UpdateEventApiRequest\x12\x89\x01\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiBW\xe2\x41\x01\x02\xbaHP\xba\x01J\n\x15\x65vent_api_id.required\x12\x18\x65vent_api_id must be set\x1a\x17this.event_api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16UpdateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\x8f\x01\n\x15\x44\x65leteEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x18\n\x16\x44\x65leteEventApiResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#moorage/director/v1/event_api.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/specification.proto\x1a!moorage/director/v1/version.proto\"\xb2\x06\n\x08\x45ventApi\x12%\n\x0c\x65vent_api_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12$\n\x0e\x61pplication_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x94\x01\n\x04name\x18\x03 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x97\x01\n\rspecification\x18\x05 \x01(\x0b\x32\".moorage.director.v1.SpecificationB\\\xbaHY\xba\x01V\n\x14specification.format\x12,format must be SPECIFICATION_FORMAT_ASYNCAPI\x1a\x10this.format == 2\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x30\n\x07version\x18\n \x01(\x0b\x32\x1f.moorage.director.v1.ApiVersion\x12\x99\x01\n\rversion_group\x18\x0b \x01(\tB\x81\x01\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1e\n\tbundle_id\x18\x0c \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\xc2\x01\n\x15\x43reateEventApiRequest\x12q\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16\x43reateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\xe6\x01\n\x12GetEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"G\n\x13GetEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\xb6\x02\n\x14ListEventApisRequest\x12#\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"w\n\x15ListEventApisResponse\x12\x31\n\nevent_apis\x18\x01 \x03(\x0b\x32\x1d.moorage.director.v1.EventApi\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xc8\x02\n\x15UpdateEventApiRequest\x12\x89\x01\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApiBW\xe2\x41\x01\x02\xbaHP\xba\x01J\n\x15\x65vent_api_id.required\x12\x18\x65vent_api_id must be set\x1a\x17this.event_api_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"J\n\x16UpdateEventApiResponse\x12\x30\n\tevent_api\x18\x01 \x01(\x0b\x32\x1d.moorage.director.v1.EventApi\"\x8f\x01\n\x15\x44\x65leteEventApiRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\"\n\x0c\x65vent_api_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x18\n\x16\x44\x65leteEventApiResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTAPI'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_EVENTAPI'].fields_by_name['revision']._loaded_options = None
   _globals['_EVENTAPI'].fields_by_name['revision']._serialized_options = b'\342A\001\003'
+  _globals['_EVENTAPI'].fields_by_name['version_group']._loaded_options = None
+  _globals['_EVENTAPI'].fields_by_name['version_group']._serialized_options = b'\272H~r\002\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\330\001\001'
+  _globals['_EVENTAPI'].fields_by_name['bundle_id']._loaded_options = None
+  _globals['_EVENTAPI'].fields_by_name['bundle_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATEEVENTAPIREQUEST'].fields_by_name['event_api']._loaded_options = None
   _globals['_CREATEEVENTAPIREQUEST'].fields_by_name['event_api']._serialized_options = b'\342A\001\002\272H8\272\0012\n\rname.required\022\020name must be set\032\017this.name != \'\'\310\001\001'
   _globals['_CREATEEVENTAPIREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -62,12 +67,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETEVENTAPIREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_GETEVENTAPIREQUEST'].fields_by_name['event_api_id']._loaded_options = None
   _globals['_GETEVENTAPIREQUEST'].fields_by_name['event_api_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_GETEVENTAPIREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_GETEVENTAPIREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_LISTEVENTAPISREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_LISTEVENTAPISREQUEST'].fields_by_name['application_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTEVENTAPISREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTEVENTAPISREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTEVENTAPISREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_LISTEVENTAPISREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_UPDATEEVENTAPIREQUEST'].fields_by_name['event_api']._loaded_options = None
   _globals['_UPDATEEVENTAPIREQUEST'].fields_by_name['event_api']._serialized_options = b'\342A\001\002\272HP\272\001J\n\025event_api_id.required\022\030event_api_id must be set\032\027this.event_api_id != \'\'\310\001\001'
   _globals['_UPDATEEVENTAPIREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -78,26 +91,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEEVENTAPIREQUEST'].fields_by_name['event_api_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_DELETEEVENTAPIREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETEEVENTAPIREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_EVENTAPI']._serialized_start=231
-  _globals['_EVENTAPI']._serialized_end=811
-  _globals['_CREATEEVENTAPIREQUEST']._serialized_start=814
-  _globals['_CREATEEVENTAPIREQUEST']._serialized_end=1008
-  _globals['_CREATEEVENTAPIRESPONSE']._serialized_start=1010
-  _globals['_CREATEEVENTAPIRESPONSE']._serialized_end=1084
-  _globals['_GETEVENTAPIREQUEST']._serialized_start=1086
-  _globals['_GETEVENTAPIREQUEST']._serialized_end=1180
-  _globals['_GETEVENTAPIRESPONSE']._serialized_start=1182
-  _globals['_GETEVENTAPIRESPONSE']._serialized_end=1253
-  _globals['_LISTEVENTAPISREQUEST']._serialized_start=1255
-  _globals['_LISTEVENTAPISREQUEST']._serialized_end=1375
-  _globals['_LISTEVENTAPISRESPONSE']._serialized_start=1377
-  _globals['_LISTEVENTAPISRESPONSE']._serialized_end=1476
-  _globals['_UPDATEEVENTAPIREQUEST']._serialized_start=1479
-  _globals['_UPDATEEVENTAPIREQUEST']._serialized_end=1807
-  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_start=1809
-  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_end=1883
-  _globals['_DELETEEVENTAPIREQUEST']._serialized_start=1886
-  _globals['_DELETEEVENTAPIREQUEST']._serialized_end=2029
-  _globals['_DELETEEVENTAPIRESPONSE']._serialized_start=2031
-  _globals['_DELETEEVENTAPIRESPONSE']._serialized_end=2055
+  _globals['_EVENTAPI']._serialized_start=266
+  _globals['_EVENTAPI']._serialized_end=1084
+  _globals['_CREATEEVENTAPIREQUEST']._serialized_start=1087
+  _globals['_CREATEEVENTAPIREQUEST']._serialized_end=1281
+  _globals['_CREATEEVENTAPIRESPONSE']._serialized_start=1283
+  _globals['_CREATEEVENTAPIRESPONSE']._serialized_end=1357
+  _globals['_GETEVENTAPIREQUEST']._serialized_start=1360
+  _globals['_GETEVENTAPIREQUEST']._serialized_end=1590
+  _globals['_GETEVENTAPIRESPONSE']._serialized_start=1592
+  _globals['_GETEVENTAPIRESPONSE']._serialized_end=1663
+  _globals['_LISTEVENTAPISREQUEST']._serialized_start=1666
+  _globals['_LISTEVENTAPISREQUEST']._serialized_end=1976
+  _globals['_LISTEVENTAPISRESPONSE']._serialized_start=1978
+  _globals['_LISTEVENTAPISRESPONSE']._serialized_end=2097
+  _globals['_UPDATEEVENTAPIREQUEST']._serialized_start=2100
+  _globals['_UPDATEEVENTAPIREQUEST']._serialized_end=2428
+  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_start=2430
+  _globals['_UPDATEEVENTAPIRESPONSE']._serialized_end=2504
+  _globals['_DELETEEVENTAPIREQUEST']._serialized_start=2507
+  _globals['_DELETEEVENTAPIREQUEST']._serialized_end=2650
+  _globals['_DELETEEVENTAPIRESPONSE']._serialized_start=2652
+  _globals['_DELETEEVENTAPIRESPONSE']._serialized_end=2676
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from moorage.director.v1 import specification_pb2 as _specification_pb2
+from moorage.director.v1 import version_pb2 as _version_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -36,6 +37,9 @@ class EventApi(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_GROUP_FIELD_NUMBER: _builtins.int
+    BUNDLE_ID_FIELD_NUMBER: _builtins.int
     event_api_id: _builtins.str
     """UUID, given by the Director."""
     application_id: _builtins.str
@@ -48,6 +52,10 @@ class EventApi(_message.Message):
     """Names this state of the resource; sent back with a change, it guards against a lost update (AIP-154)."""
     revision: _builtins.int
     """Revision of the change log that last changed it."""
+    version_group: _builtins.str
+    """What the versions of one interface have in common: a name that they share, a DNS label. Optional."""
+    bundle_id: _builtins.str
+    """UUID of the bundle that it is in, of the same application. Optional."""
     @_builtins.property
     def specification(self) -> _specification_pb2.Specification:
         """The document that describes it. Optional."""
@@ -59,6 +67,10 @@ class EventApi(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed."""
+
+    @_builtins.property
+    def version(self) -> _version_pb2.ApiVersion:
+        """Which version of the interface it is."""
 
     def __init__(
         self,
@@ -72,10 +84,13 @@ class EventApi(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
+        version: _version_pb2.ApiVersion | None = ...,
+        version_group: _builtins.str = ...,
+        bundle_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "specification", b"specification", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "specification", b"specification", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_api_id", b"event_api_id", "name", b"name", "revision", b"revision", "specification", b"specification", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "bundle_id", b"bundle_id", "create_time", b"create_time", "description", b"description", "etag", b"etag", "event_api_id", b"event_api_id", "name", b"name", "revision", b"revision", "specification", b"specification", "update_time", b"update_time", "version", b"version", "version_group", b"version_group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -145,19 +160,25 @@ class GetEventApiRequest(_message.Message):
 
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     EVENT_API_ID_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application that offers it."""
     event_api_id: _builtins.str
     """UUID of the Event API."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
         event_api_id: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "event_api_id", b"event_api_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "event_api_id", b"event_api_id", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,22 +217,40 @@ class ListEventApisRequest(_message.Message):
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application that offers them. Empty: those of every application, for those who may see all."""
     page_size: _builtins.int
     """How many to return at most; 0 means 50, and 1,000 is the ceiling (AIP-158)."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    filter: _builtins.str
+    """Which ones to return (AIP-160), up to 4,096 characters. Over `name`, `description`, `application_id`, `bundle_id`,
+    `version.value`, `version.deprecated`, `version_group`, `specification.format`, `specification.state`, `create_time`,
+    `update_time`. A bare word is looked for
+    in name and description. Empty: all.
+    """
+    order_by: _builtins.str
+    """In which order (AIP-132): `name`, `application_id`, `version_group`, `create_time`, `update_time`, comma-separated, each with ` desc` where wanted. Empty: as the response says."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,8 +264,11 @@ class ListEventApisResponse(_message.Message):
 
     EVENT_APIS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    total_size: _builtins.int
+    """How many there are on all pages."""
     @_builtins.property
     def event_apis(self) -> _containers.RepeatedCompositeFieldContainer[Global___EventApi]:
         """Ordered by application id and name, without the content of their specifications."""
@@ -236,10 +278,11 @@ class ListEventApisResponse(_message.Message):
         *,
         event_apis: _abc.Iterable[Global___EventApi] | None = ...,
         next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_apis", b"event_apis", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_apis", b"event_apis", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,7 +305,9 @@ class UpdateEventApiRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to set: `name`, `description`, `specification`. Empty: every field that is populated (AIP-134)."""
+        """Which fields to set: `name`, `description`, `specification`, `version`, `version_group`, `bundle_id`. Empty: every
+        field that is populated (AIP-134).
+        """
 
     def __init__(
         self,

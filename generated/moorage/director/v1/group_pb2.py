@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from moorage.director.v1 import label_pb2 as moorage_dot_director_dot_v1_dot_label__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmoorage/director/v1/group.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n\x05Group\x12!\n\x08group_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\"U\n\x0bGroupMember\x12\x18\n\x0e\x61pplication_id\x18\x01 \x01(\tH\x00\x12\x14\n\nruntime_id\x18\x02 \x01(\tH\x00\x12\x0c\n\x04name\x18\x03 \x01(\tB\x08\n\x06member\"\x8e\x02\n\x12\x43reateGroupRequest\x12j\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"@\n\x13\x43reateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"1\n\x0fGetGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"=\n\x10GetGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\x96\x01\n\x11ListGroupsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12#\n\x0e\x61pplication_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nruntime_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Y\n\x12ListGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.moorage.director.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb1\x02\n\x12UpdateGroupRequest\x12v\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupBK\xe2\x41\x01\x02\xbaHD\xba\x01>\n\x11group_id.required\x12\x14group_id must be set\x1a\x13this.group_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x13UpdateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"b\n\x12\x44\x65leteGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x15\n\x13\x44\x65leteGroupResponse\"\xb8\x02\n\x16\x41\x64\x64GroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"D\n\x17\x41\x64\x64GroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xbb\x02\n\x19RemoveGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"G\n\x1aRemoveGroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"v\n\x17ListGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x18ListGroupMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .moorage.director.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmoorage/director/v1/group.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fmoorage/director/v1/label.proto\"\xfd\x03\n\x05Group\x12!\n\x08group_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12@\n\x14\x61pplication_selector\x18\x08 \x01(\x0b\x32\".moorage.director.v1.LabelSelector\x12<\n\x10runtime_selector\x18\t \x01(\x0b\x32\".moorage.director.v1.LabelSelector\"v\n\x0bGroupMember\x12\x18\n\x0e\x61pplication_id\x18\x01 \x01(\tH\x00\x12\x14\n\nruntime_id\x18\x02 \x01(\tH\x00\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x01(\x08\x12\x10\n\x08selected\x18\x05 \x01(\x08\x42\x08\n\x06member\"\x8e\x02\n\x12\x43reateGroupRequest\x12j\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"@\n\x13\x43reateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xb9\x01\n\x0fGetGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"=\n\x10GetGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xd4\x02\n\x11ListGroupsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12#\n\x0e\x61pplication_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\nruntime_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x18\n\x06\x66ilter\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"m\n\x12ListGroupsResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.moorage.director.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xb1\x02\n\x12UpdateGroupRequest\x12v\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.GroupBK\xe2\x41\x01\x02\xbaHD\xba\x01>\n\x11group_id.required\x12\x14group_id must be set\x1a\x13this.group_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"@\n\x13UpdateGroupResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"q\n\x12\x44\x65leteGroupRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"\x15\n\x13\x44\x65leteGroupResponse\"\xb8\x02\n\x16\x41\x64\x64GroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"D\n\x17\x41\x64\x64GroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"\xbb\x02\n\x19RemoveGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61pplication_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\'\n\x0bruntime_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08:z\xbaHw\x1au\n\x10members.required\x12(name at least one application or runtime\x1a\x37size(this.application_ids) + size(this.runtime_ids) > 0\"G\n\x1aRemoveGroupMembersResponse\x12)\n\x05group\x18\x01 \x01(\x0b\x32\x1a.moorage.director.v1.Group\"v\n\x17ListGroupMembersRequest\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"f\n\x18ListGroupMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .moorage.director.v1.GroupMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x02\n\x1e\x42\x61tchUpdateGroupMembersRequest\x12\xa6\x01\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\'.moorage.director.v1.GroupMembersChangeBl\xe2\x41\x01\x02\xbaHe\x92\x01\x04\x08\x01\x10\x64\xba\x01[\n\x0e\x63hanges.groups\x12\x1d\x65\x61\x63h group must be named once\x1a*this.map(change, change.group_id).unique()\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xd9\x03\n\x12GroupMembersChange\x12\x1e\n\x08group_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12/\n\x13\x61\x64\x64_application_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x32\n\x16remove_application_ids\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12+\n\x0f\x61\x64\x64_runtime_ids\x18\x05 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12.\n\x12remove_runtime_ids\x18\x06 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01:\xc9\x01\xbaH\xc5\x01\x1a\xc2\x01\n\x0c\x63hange.twice\x12%nothing can be both added and removed\x1a\x8a\x01!this.add_application_ids.exists(id, id in this.remove_application_ids) && !this.add_runtime_ids.exists(id, id in this.remove_runtime_ids)\"_\n\x1f\x42\x61tchUpdateGroupMembersResponse\x12*\n\x06groups\x18\x01 \x03(\x0b\x32\x1a.moorage.director.v1.Group\x12\x10\n\x08revision\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,14 +60,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEGROUPREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETGROUPREQUEST'].fields_by_name['group_id']._loaded_options = None
   _globals['_GETGROUPREQUEST'].fields_by_name['group_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_GETGROUPREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_GETGROUPREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_LISTGROUPSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTGROUPSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTGROUPSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTGROUPSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\020'
   _globals['_LISTGROUPSREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_LISTGROUPSREQUEST'].fields_by_name['application_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTGROUPSREQUEST'].fields_by_name['runtime_id']._loaded_options = None
   _globals['_LISTGROUPSREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['order_by']._loaded_options = None
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['order_by']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['read_mask']._loaded_options = None
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['read_mask']._serialized_options = b'\272HS\272\001P\n\017read_mask.paths\022%read_mask must name at most 32 fields\032\026size(this.paths) <= 32'
   _globals['_UPDATEGROUPREQUEST'].fields_by_name['group']._loaded_options = None
   _globals['_UPDATEGROUPREQUEST'].fields_by_name['group']._serialized_options = b'\342A\001\002\272HD\272\001>\n\021group_id.required\022\024group_id must be set\032\023this.group_id != \'\'\310\001\001'
   _globals['_UPDATEGROUPREQUEST'].fields_by_name['update_mask']._loaded_options = None
@@ -101,40 +110,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGROUPMEMBERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTGROUPMEMBERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTGROUPMEMBERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_GROUP']._serialized_start=186
-  _globals['_GROUP']._serialized_end=567
-  _globals['_GROUPMEMBER']._serialized_start=569
-  _globals['_GROUPMEMBER']._serialized_end=654
-  _globals['_CREATEGROUPREQUEST']._serialized_start=657
-  _globals['_CREATEGROUPREQUEST']._serialized_end=927
-  _globals['_CREATEGROUPRESPONSE']._serialized_start=929
-  _globals['_CREATEGROUPRESPONSE']._serialized_end=993
-  _globals['_GETGROUPREQUEST']._serialized_start=995
-  _globals['_GETGROUPREQUEST']._serialized_end=1044
-  _globals['_GETGROUPRESPONSE']._serialized_start=1046
-  _globals['_GETGROUPRESPONSE']._serialized_end=1107
-  _globals['_LISTGROUPSREQUEST']._serialized_start=1110
-  _globals['_LISTGROUPSREQUEST']._serialized_end=1260
-  _globals['_LISTGROUPSRESPONSE']._serialized_start=1262
-  _globals['_LISTGROUPSRESPONSE']._serialized_end=1351
-  _globals['_UPDATEGROUPREQUEST']._serialized_start=1354
-  _globals['_UPDATEGROUPREQUEST']._serialized_end=1659
-  _globals['_UPDATEGROUPRESPONSE']._serialized_start=1661
-  _globals['_UPDATEGROUPRESPONSE']._serialized_end=1725
-  _globals['_DELETEGROUPREQUEST']._serialized_start=1727
-  _globals['_DELETEGROUPREQUEST']._serialized_end=1825
-  _globals['_DELETEGROUPRESPONSE']._serialized_start=1827
-  _globals['_DELETEGROUPRESPONSE']._serialized_end=1848
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=1851
-  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=2163
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=2165
-  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=2233
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=2236
-  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=2551
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=2553
-  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=2624
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=2626
-  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=2744
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=2746
-  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=2848
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST'].fields_by_name['changes']._loaded_options = None
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST'].fields_by_name['changes']._serialized_options = b'\342A\001\002\272He\222\001\004\010\001\020d\272\001[\n\016changes.groups\022\035each group must be named once\032*this.map(change, change.group_id).unique()'
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['group_id']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['group_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['etag']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['add_application_ids']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['add_application_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['remove_application_ids']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['remove_application_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['add_runtime_ids']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['add_runtime_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['remove_runtime_ids']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE'].fields_by_name['remove_runtime_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_GROUPMEMBERSCHANGE']._loaded_options = None
+  _globals['_GROUPMEMBERSCHANGE']._serialized_options = b'\272H\305\001\032\302\001\n\014change.twice\022%nothing can be both added and removed\032\212\001!this.add_application_ids.exists(id, id in this.remove_application_ids) && !this.add_runtime_ids.exists(id, id in this.remove_runtime_ids)'
+  _globals['_GROUP']._serialized_start=219
+  _globals['_GROUP']._serialized_end=728
+  _globals['_GROUPMEMBER']._serialized_start=730
+  _globals['_GROUPMEMBER']._serialized_end=848
+  _globals['_CREATEGROUPREQUEST']._serialized_start=851
+  _globals['_CREATEGROUPREQUEST']._serialized_end=1121
+  _globals['_CREATEGROUPRESPONSE']._serialized_start=1123
+  _globals['_CREATEGROUPRESPONSE']._serialized_end=1187
+  _globals['_GETGROUPREQUEST']._serialized_start=1190
+  _globals['_GETGROUPREQUEST']._serialized_end=1375
+  _globals['_GETGROUPRESPONSE']._serialized_start=1377
+  _globals['_GETGROUPRESPONSE']._serialized_end=1438
+  _globals['_LISTGROUPSREQUEST']._serialized_start=1441
+  _globals['_LISTGROUPSREQUEST']._serialized_end=1781
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=1783
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=1892
+  _globals['_UPDATEGROUPREQUEST']._serialized_start=1895
+  _globals['_UPDATEGROUPREQUEST']._serialized_end=2200
+  _globals['_UPDATEGROUPRESPONSE']._serialized_start=2202
+  _globals['_UPDATEGROUPRESPONSE']._serialized_end=2266
+  _globals['_DELETEGROUPREQUEST']._serialized_start=2268
+  _globals['_DELETEGROUPREQUEST']._serialized_end=2381
+  _globals['_DELETEGROUPRESPONSE']._serialized_start=2383
+  _globals['_DELETEGROUPRESPONSE']._serialized_end=2404
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_start=2407
+  _globals['_ADDGROUPMEMBERSREQUEST']._serialized_end=2719
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_start=2721
+  _globals['_ADDGROUPMEMBERSRESPONSE']._serialized_end=2789
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_start=2792
+  _globals['_REMOVEGROUPMEMBERSREQUEST']._serialized_end=3107
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_start=3109
+  _globals['_REMOVEGROUPMEMBERSRESPONSE']._serialized_end=3180
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_start=3182
+  _globals['_LISTGROUPMEMBERSREQUEST']._serialized_end=3300
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_start=3302
+  _globals['_LISTGROUPMEMBERSRESPONSE']._serialized_end=3404
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST']._serialized_start=3407
+  _globals['_BATCHUPDATEGROUPMEMBERSREQUEST']._serialized_end=3664
+  _globals['_GROUPMEMBERSCHANGE']._serialized_start=3667
+  _globals['_GROUPMEMBERSCHANGE']._serialized_end=4140
+  _globals['_BATCHUPDATEGROUPMEMBERSRESPONSE']._serialized_start=4142
+  _globals['_BATCHUPDATEGROUPMEMBERSRESPONSE']._serialized_end=4237
 # @@protoc_insertion_point(module_scope)

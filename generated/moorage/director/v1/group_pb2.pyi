@@ -9,6 +9,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from moorage.director.v1 import label_pb2 as _label_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -33,6 +34,8 @@ class Group(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    APPLICATION_SELECTOR_FIELD_NUMBER: _builtins.int
+    RUNTIME_SELECTOR_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """UUID, given by the Director."""
     name: _builtins.str
@@ -51,6 +54,14 @@ class Group(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it, or its membership, was last changed."""
 
+    @_builtins.property
+    def application_selector(self) -> _label_pb2.LabelSelector:
+        """Applications with such labels are in the group, present and future ones. Not set: only those that were added."""
+
+    @_builtins.property
+    def runtime_selector(self) -> _label_pb2.LabelSelector:
+        """Runtimes with such labels are in the group, present and future ones. Not set: only those that were added."""
+
     def __init__(
         self,
         *,
@@ -61,10 +72,12 @@ class Group(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
+        application_selector: _label_pb2.LabelSelector | None = ...,
+        runtime_selector: _label_pb2.LabelSelector | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["application_selector", b"application_selector", "create_time", b"create_time", "runtime_selector", b"runtime_selector", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "group_id", b"group_id", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_selector", b"application_selector", "create_time", b"create_time", "description", b"description", "etag", b"etag", "group_id", b"group_id", "name", b"name", "revision", b"revision", "runtime_selector", b"runtime_selector", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -79,22 +92,30 @@ class GroupMember(_message.Message):
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    SELECTED_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of an Application."""
     runtime_id: _builtins.str
     """UUID of a Runtime."""
     name: _builtins.str
     """Its name."""
+    added: _builtins.bool
+    """It was added by name, and stays until it is removed."""
+    selected: _builtins.bool
+    """The group's selector pulls it in, and it stays while its labels fit."""
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
         runtime_id: _builtins.str = ...,
         name: _builtins.str = ...,
+        added: _builtins.bool = ...,
+        selected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "member", b"member", "runtime_id", b"runtime_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "member", b"member", "name", b"name", "runtime_id", b"runtime_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "application_id", b"application_id", "member", b"member", "name", b"name", "runtime_id", b"runtime_id", "selected", b"selected"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_member: _TypeAlias = _typing.Literal["application_id", "runtime_id"]  # noqa: Y015
     _WhichOneofArgType_member: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
@@ -177,16 +198,22 @@ class GetGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """UUID of the group."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,6 +253,9 @@ class ListGroupsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return at most; 0 means 50, and 1,000 is the ceiling (AIP-158)."""
     page_token: _builtins.str
@@ -234,6 +264,16 @@ class ListGroupsRequest(_message.Message):
     """Where set, only the groups that this Application is in."""
     runtime_id: _builtins.str
     """Where set, only the groups that this Runtime is in."""
+    filter: _builtins.str
+    """Which ones to return (AIP-160), up to 4,096 characters. Over `name`, `description`, `create_time`, `update_time`. A bare word is looked for
+    in name and description. Empty: all.
+    """
+    order_by: _builtins.str
+    """In which order (AIP-132): `name`, `create_time`, `update_time`, comma-separated, each with ` desc` where wanted. Empty: as the response says."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
@@ -241,10 +281,13 @@ class ListGroupsRequest(_message.Message):
         page_token: _builtins.str = ...,
         application_id: _builtins.str = ...,
         runtime_id: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "page_size", b"page_size", "page_token", b"page_token", "runtime_id", b"runtime_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask", "runtime_id", b"runtime_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,8 +301,11 @@ class ListGroupsResponse(_message.Message):
 
     GROUPS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    total_size: _builtins.int
+    """How many there are on all pages."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
         """Ordered by name."""
@@ -269,10 +315,11 @@ class ListGroupsResponse(_message.Message):
         *,
         groups: _abc.Iterable[Global___Group] | None = ...,
         next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,7 +342,9 @@ class UpdateGroupRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to set: `name`, `description`. Empty: every field that is populated (AIP-134)."""
+        """Which fields to set: `name`, `description`, `application_selector`, `runtime_selector`. Empty: every field that is
+        populated (AIP-134). A selector that the mask names and the group leaves unset is removed.
+        """
 
     def __init__(
         self,
@@ -345,22 +394,26 @@ class DeleteGroupRequest(_message.Message):
     GROUP_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """UUID of the group. Its members stay; what they saw through it ends."""
     etag: _builtins.str
     """Where set, must be the current etag (AIP-154)."""
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
+    force: _builtins.bool
+    """Delete it though it has members. Without, some of them are named and it stays."""
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "group_id", b"group_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "group_id", b"group_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -572,3 +625,113 @@ class ListGroupMembersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListGroupMembersResponse: _TypeAlias = ListGroupMembersResponse  # noqa: Y015
+
+@_typing.final
+class BatchUpdateGroupMembersRequest(_message.Message):
+    """Request of Director.BatchUpdateGroupMembers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID that makes a repeated request harmless: it gives the first answer again (AIP-155)."""
+    validate_only: _builtins.bool
+    """Check everything, change nothing (AIP-163)."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMembersChange]:
+        """What to change: up to 100 groups, each once."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___GroupMembersChange] | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateGroupMembersRequest: _TypeAlias = BatchUpdateGroupMembersRequest  # noqa: Y015
+
+@_typing.final
+class GroupMembersChange(_message.Message):
+    """GroupMembersChange is what changes in one group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    ADD_APPLICATION_IDS_FIELD_NUMBER: _builtins.int
+    REMOVE_APPLICATION_IDS_FIELD_NUMBER: _builtins.int
+    ADD_RUNTIME_IDS_FIELD_NUMBER: _builtins.int
+    REMOVE_RUNTIME_IDS_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """UUID of the group."""
+    etag: _builtins.str
+    """Where set, must be the group's current etag (AIP-154)."""
+    @_builtins.property
+    def add_application_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of Applications to add."""
+
+    @_builtins.property
+    def remove_application_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of Applications to remove."""
+
+    @_builtins.property
+    def add_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of Runtimes to add."""
+
+    @_builtins.property
+    def remove_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of Runtimes to remove."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        add_application_ids: _abc.Iterable[_builtins.str] | None = ...,
+        remove_application_ids: _abc.Iterable[_builtins.str] | None = ...,
+        add_runtime_ids: _abc.Iterable[_builtins.str] | None = ...,
+        remove_runtime_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_application_ids", b"add_application_ids", "add_runtime_ids", b"add_runtime_ids", "etag", b"etag", "group_id", b"group_id", "remove_application_ids", b"remove_application_ids", "remove_runtime_ids", b"remove_runtime_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMembersChange: _TypeAlias = GroupMembersChange  # noqa: Y015
+
+@_typing.final
+class BatchUpdateGroupMembersResponse(_message.Message):
+    """Response of Director.BatchUpdateGroupMembers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The one revision that all of it took; that of the last change before where nothing changed."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Group]:
+        """The groups as they are now, in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___Group] | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchUpdateGroupMembersResponse: _TypeAlias = BatchUpdateGroupMembersResponse  # noqa: Y015

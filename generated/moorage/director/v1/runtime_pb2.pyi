@@ -9,8 +9,8 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from moorage.director.v1 import configuration_pb2 as _configuration_pb2
+from moorage.director.v1 import runtime_state_pb2 as _runtime_state_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,39 +22,31 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _RuntimeState:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _RuntimeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuntimeState.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    RUNTIME_STATE_UNSPECIFIED: _RuntimeState.ValueType  # 0
-    """Never stored."""
-    RUNTIME_STATE_PENDING: _RuntimeState.ValueType  # 1
-    """Created; its agent has not applied a configuration yet."""
-    RUNTIME_STATE_READY: _RuntimeState.ValueType  # 2
-    """Its agent runs the configuration that it reported last."""
-    RUNTIME_STATE_FAILED: _RuntimeState.ValueType  # 3
-    """Its agent could not apply a configuration; it runs the last good one, if there is one."""
-
-class RuntimeState(_RuntimeState, metaclass=_RuntimeStateEnumTypeWrapper):
-    """RuntimeState says how far a Runtime has come."""
-
-RUNTIME_STATE_UNSPECIFIED: RuntimeState.ValueType  # 0
-"""Never stored."""
-RUNTIME_STATE_PENDING: RuntimeState.ValueType  # 1
-"""Created; its agent has not applied a configuration yet."""
-RUNTIME_STATE_READY: RuntimeState.ValueType  # 2
-"""Its agent runs the configuration that it reported last."""
-RUNTIME_STATE_FAILED: RuntimeState.ValueType  # 3
-"""Its agent could not apply a configuration; it runs the last good one, if there is one."""
-Global___RuntimeState: _TypeAlias = RuntimeState  # noqa: Y015
-
 @_typing.final
 class Runtime(_message.Message):
     """Runtime is where workloads run. Its agent streams and applies its configuration."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -66,6 +58,9 @@ class Runtime(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
+    DESIRED_REVISION_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
     """UUID, given by the Director."""
     name: _builtins.str
@@ -74,12 +69,14 @@ class Runtime(_message.Message):
     """For people, up to 1,000 characters."""
     event_url: _builtins.str
     """Where Applications send their events: an absolute http or https URL, up to 2,048 characters. Optional."""
-    state: Global___RuntimeState.ValueType
+    state: _runtime_state_pb2.RuntimeState.ValueType
     """How far it has come."""
     etag: _builtins.str
     """Names this state of the resource; sent back with a change, it guards against a lost update (AIP-154)."""
     revision: _builtins.int
     """Revision of the change log that last changed it."""
+    desired_revision: _builtins.int
+    """The last revision that changed what it is to run; what it runs is `status.revision`. Left out of lists."""
     @_builtins.property
     def status(self) -> Global___RuntimeStatus:
         """What its agent last reported. Not set before the first report."""
@@ -92,6 +89,16 @@ class Runtime(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed; reports do not count."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels by key, up to 64: to search by, and for the selectors of groups. A key is a name of up to 63 letters, digits and
+        inner `-`, `_` and `.`, with an optional DNS prefix and `/`; a value is such a name, or empty.
+        """
+
+    @_builtins.property
+    def last_seen_time(self) -> _timestamp_pb2.Timestamp:
+        """When its agent last called or held a stream, to within a minute."""
+
     def __init__(
         self,
         *,
@@ -99,16 +106,19 @@ class Runtime(_message.Message):
         name: _builtins.str = ...,
         description: _builtins.str = ...,
         event_url: _builtins.str = ...,
-        state: Global___RuntimeState.ValueType = ...,
+        state: _runtime_state_pb2.RuntimeState.ValueType = ...,
         status: Global___RuntimeStatus | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        last_seen_time: _timestamp_pb2.Timestamp | None = ...,
+        desired_revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_seen_time", b"last_seen_time", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "etag", b"etag", "event_url", b"event_url", "name", b"name", "revision", b"revision", "runtime_id", b"runtime_id", "state", b"state", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "desired_revision", b"desired_revision", "etag", b"etag", "event_url", b"event_url", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "revision", b"revision", "runtime_id", b"runtime_id", "state", b"state", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,16 +239,22 @@ class GetRuntimeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
     """UUID of the runtime."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         runtime_id: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["runtime_id", b"runtime_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask", "runtime_id", b"runtime_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -276,19 +292,36 @@ class ListRuntimesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return at most; 0 means 50, and 1,000 is the ceiling (AIP-158)."""
     page_token: _builtins.str
     """`next_page_token` of the page before."""
+    filter: _builtins.str
+    """Which ones to return (AIP-160), up to 4,096 characters. Over `name`, `description`, `labels`,
+    `event_url`, `state`, `status.agent_version`, `status.revision`, `create_time`, `update_time`, `last_seen_time`. A bare word is looked for
+    in name and description. Empty: all.
+    """
+    order_by: _builtins.str
+    """In which order (AIP-132): `name`, `state`, `create_time`, `update_time`, comma-separated, each with ` desc` where wanted. Empty: as the response says."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields of the resource to return. Empty: all (AIP-157)."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -302,8 +335,11 @@ class ListRuntimesResponse(_message.Message):
 
     RUNTIMES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
+    total_size: _builtins.int
+    """How many there are on all pages."""
     @_builtins.property
     def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Runtime]:
         """Ordered by name, without the failures of their reports."""
@@ -313,10 +349,11 @@ class ListRuntimesResponse(_message.Message):
         *,
         runtimes: _abc.Iterable[Global___Runtime] | None = ...,
         next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runtimes", b"runtimes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runtimes", b"runtimes", "total_size", b"total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -339,7 +376,7 @@ class UpdateRuntimeRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields to set: `name`, `description`, `event_url`. Empty: every field that is populated (AIP-134)."""
+        """Which fields to set: `name`, `description`, `event_url`, `labels`. Empty: every field that is populated (AIP-134)."""
 
     def __init__(
         self,
@@ -389,22 +426,28 @@ class DeleteRuntimeRequest(_message.Message):
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
-    """UUID of the runtime. Its memberships go with it, and its stream ends."""
+    """UUID of the runtime. Its stream ends."""
     etag: _builtins.str
     """Where set, must be the current etag (AIP-154)."""
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
+    force: _builtins.bool
+    """Delete it though groups or Applications name it; its memberships go with it. Without, what holds it is named and it
+    stays.
+    """
     def __init__(
         self,
         *,
         runtime_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        force: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "runtime_id", b"runtime_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "force", b"force", "runtime_id", b"runtime_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/specification.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\"\xfa\x01\n\rSpecification\x12\x44\n\x06\x66ormat\x18\x01 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1d\n\x07\x63ontent\x18\x02 \x01(\tB\x0c\xbaH\tr\x07 \x01(\x80\x80\xc0\x01\x12\x14\n\x06sha256\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x05 \x01(\x0e\x32\'.moorage.director.v1.SpecificationStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08problems\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03*\x80\x01\n\x13SpecificationFormat\x12$\n SPECIFICATION_FORMAT_UNSPECIFIED\x10\x00\x12 \n\x1cSPECIFICATION_FORMAT_OPENAPI\x10\x01\x12!\n\x1dSPECIFICATION_FORMAT_ASYNCAPI\x10\x02*y\n\x12SpecificationState\x12#\n\x1fSPECIFICATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SPECIFICATION_STATE_VALID\x10\x01\x12\x1f\n\x1bSPECIFICATION_STATE_INVALID\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/specification.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x06\n\rSpecification\x12\x44\n\x06\x66ormat\x18\x01 \x01(\x0e\x32(.moorage.director.v1.SpecificationFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\x07\x63ontent\x18\x02 \x01(\tB\n\xbaH\x07r\x05(\x80\x80\xc0\x01\x12\x14\n\x06sha256\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12<\n\x05state\x18\x05 \x01(\x0e\x32\'.moorage.director.v1.SpecificationStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08problems\x18\x06 \x03(\tB\x04\xe2\x41\x01\x03\x12\x18\n\x04\x64\x61ta\x18\x07 \x01(\x0c\x42\n\xbaH\x07z\x05\x18\x80\x80\xc0\x01\x12\x86\x01\n\x03url\x18\x08 \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12<\n\x05\x66\x65tch\x18\t \x01(\x0b\x32\'.moorage.director.v1.SpecificationFetchB\x04\xe2\x41\x01\x03:\xbb\x02\xbaH\xb7\x02\x1a\x9f\x01\n\x14specification.source\x12\x30\x65xactly one of content, data and url must be set\x1aU(has(this.content) ? 1 : 0) + (has(this.data) ? 1 : 0) + (has(this.url) ? 1 : 0) == 1\x1a\x92\x01\n\x14specification.binary\x12\x41\x61 descriptor set comes in data, and every other format in content\x1a\x37this.format == 4 ? !has(this.content) : !has(this.data)\"\x99\x01\n\x12SpecificationFetch\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x1f.moorage.director.v1.FetchState\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x03 \x01(\x05\x12\x30\n\x0c\x61ttempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x90\x01\n\x1c\x44ownloadSpecificationRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12)\n\x06sha256\x18\x02 \x01(\tB\x19\xe2\x41\x01\x02\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x1f\n\nruntime_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"A\n\x1d\x44ownloadSpecificationResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03*\xd3\x01\n\x13SpecificationFormat\x12$\n SPECIFICATION_FORMAT_UNSPECIFIED\x10\x00\x12 \n\x1cSPECIFICATION_FORMAT_OPENAPI\x10\x01\x12!\n\x1dSPECIFICATION_FORMAT_ASYNCAPI\x10\x02\x12#\n\x1fSPECIFICATION_FORMAT_ODATA_EDMX\x10\x03\x12,\n(SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET\x10\x04*s\n\nFetchState\x12\x1b\n\x17\x46\x45TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45TCH_STATE_PENDING\x10\x01\x12\x17\n\x13\x46\x45TCH_STATE_FETCHED\x10\x02\x12\x16\n\x12\x46\x45TCH_STATE_FAILED\x10\x03*y\n\x12SpecificationState\x12#\n\x1fSPECIFICATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19SPECIFICATION_STATE_VALID\x10\x01\x12\x1f\n\x1bSPECIFICATION_STATE_INVALID\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPECIFICATION'].fields_by_name['format']._loaded_options = None
   _globals['_SPECIFICATION'].fields_by_name['format']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_SPECIFICATION'].fields_by_name['content']._loaded_options = None
-  _globals['_SPECIFICATION'].fields_by_name['content']._serialized_options = b'\272H\tr\007 \001(\200\200\300\001'
+  _globals['_SPECIFICATION'].fields_by_name['content']._serialized_options = b'\272H\007r\005(\200\200\300\001'
   _globals['_SPECIFICATION'].fields_by_name['sha256']._loaded_options = None
   _globals['_SPECIFICATION'].fields_by_name['sha256']._serialized_options = b'\342A\001\003'
   _globals['_SPECIFICATION'].fields_by_name['size_bytes']._loaded_options = None
@@ -45,10 +46,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SPECIFICATION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_SPECIFICATION'].fields_by_name['problems']._loaded_options = None
   _globals['_SPECIFICATION'].fields_by_name['problems']._serialized_options = b'\342A\001\003'
-  _globals['_SPECIFICATIONFORMAT']._serialized_start=380
-  _globals['_SPECIFICATIONFORMAT']._serialized_end=508
-  _globals['_SPECIFICATIONSTATE']._serialized_start=510
-  _globals['_SPECIFICATIONSTATE']._serialized_end=631
-  _globals['_SPECIFICATION']._serialized_start=127
-  _globals['_SPECIFICATION']._serialized_end=377
+  _globals['_SPECIFICATION'].fields_by_name['data']._loaded_options = None
+  _globals['_SPECIFICATION'].fields_by_name['data']._serialized_options = b'\272H\007z\005\030\200\200\300\001'
+  _globals['_SPECIFICATION'].fields_by_name['url']._loaded_options = None
+  _globals['_SPECIFICATION'].fields_by_name['url']._serialized_options = b'\272Hvr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')\330\001\001'
+  _globals['_SPECIFICATION'].fields_by_name['fetch']._loaded_options = None
+  _globals['_SPECIFICATION'].fields_by_name['fetch']._serialized_options = b'\342A\001\003'
+  _globals['_SPECIFICATION']._loaded_options = None
+  _globals['_SPECIFICATION']._serialized_options = b'\272H\267\002\032\237\001\n\024specification.source\0220exactly one of content, data and url must be set\032U(has(this.content) ? 1 : 0) + (has(this.data) ? 1 : 0) + (has(this.url) ? 1 : 0) == 1\032\222\001\n\024specification.binary\022Aa descriptor set comes in data, and every other format in content\0327this.format == 4 ? !has(this.content) : !has(this.data)'
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['application_id']._loaded_options = None
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['sha256']._loaded_options = None
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['sha256']._serialized_options = b'\342A\001\002\272H\022r\0202\016^[0-9a-f]{64}$'
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['runtime_id']._loaded_options = None
+  _globals['_DOWNLOADSPECIFICATIONREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_SPECIFICATIONFORMAT']._serialized_start=1324
+  _globals['_SPECIFICATIONFORMAT']._serialized_end=1535
+  _globals['_FETCHSTATE']._serialized_start=1537
+  _globals['_FETCHSTATE']._serialized_end=1652
+  _globals['_SPECIFICATIONSTATE']._serialized_start=1654
+  _globals['_SPECIFICATIONSTATE']._serialized_end=1775
+  _globals['_SPECIFICATION']._serialized_start=160
+  _globals['_SPECIFICATION']._serialized_end=951
+  _globals['_SPECIFICATIONFETCH']._serialized_start=954
+  _globals['_SPECIFICATIONFETCH']._serialized_end=1107
+  _globals['_DOWNLOADSPECIFICATIONREQUEST']._serialized_start=1110
+  _globals['_DOWNLOADSPECIFICATIONREQUEST']._serialized_end=1254
+  _globals['_DOWNLOADSPECIFICATIONRESPONSE']._serialized_start=1256
+  _globals['_DOWNLOADSPECIFICATIONRESPONSE']._serialized_end=1321
 # @@protoc_insertion_point(module_scope)

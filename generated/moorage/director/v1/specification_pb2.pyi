@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -28,9 +29,13 @@ class _SpecificationFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_S
     SPECIFICATION_FORMAT_UNSPECIFIED: _SpecificationFormat.ValueType  # 0
     """Not given."""
     SPECIFICATION_FORMAT_OPENAPI: _SpecificationFormat.ValueType  # 1
-    """OpenAPI 2 (Swagger), 3.0 or 3.1. For APIs."""
+    """OpenAPI 2 (Swagger), 3.0 or 3.1, in JSON or YAML. For APIs."""
     SPECIFICATION_FORMAT_ASYNCAPI: _SpecificationFormat.ValueType  # 2
-    """AsyncAPI 2 or 3. For Event APIs."""
+    """AsyncAPI 2 or 3, in JSON or YAML. For Event APIs."""
+    SPECIFICATION_FORMAT_ODATA_EDMX: _SpecificationFormat.ValueType  # 3
+    """OData's entity data model, in XML (EDMX). For APIs."""
+    SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET: _SpecificationFormat.ValueType  # 4
+    """A serialised `google.protobuf.FileDescriptorSet` with all that its services need. For APIs."""
 
 class SpecificationFormat(_SpecificationFormat, metaclass=_SpecificationFormatEnumTypeWrapper):
     """SpecificationFormat says what a document is written in."""
@@ -38,10 +43,42 @@ class SpecificationFormat(_SpecificationFormat, metaclass=_SpecificationFormatEn
 SPECIFICATION_FORMAT_UNSPECIFIED: SpecificationFormat.ValueType  # 0
 """Not given."""
 SPECIFICATION_FORMAT_OPENAPI: SpecificationFormat.ValueType  # 1
-"""OpenAPI 2 (Swagger), 3.0 or 3.1. For APIs."""
+"""OpenAPI 2 (Swagger), 3.0 or 3.1, in JSON or YAML. For APIs."""
 SPECIFICATION_FORMAT_ASYNCAPI: SpecificationFormat.ValueType  # 2
-"""AsyncAPI 2 or 3. For Event APIs."""
+"""AsyncAPI 2 or 3, in JSON or YAML. For Event APIs."""
+SPECIFICATION_FORMAT_ODATA_EDMX: SpecificationFormat.ValueType  # 3
+"""OData's entity data model, in XML (EDMX). For APIs."""
+SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET: SpecificationFormat.ValueType  # 4
+"""A serialised `google.protobuf.FileDescriptorSet` with all that its services need. For APIs."""
 Global___SpecificationFormat: _TypeAlias = SpecificationFormat  # noqa: Y015
+
+class _FetchState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FetchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FetchState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FETCH_STATE_UNSPECIFIED: _FetchState.ValueType  # 0
+    """There is nothing to fetch."""
+    FETCH_STATE_PENDING: _FetchState.ValueType  # 1
+    """It waits, or is tried again after a failure."""
+    FETCH_STATE_FETCHED: _FetchState.ValueType  # 2
+    """The document is here."""
+    FETCH_STATE_FAILED: _FetchState.ValueType  # 3
+    """It was given up; a document that was fetched before is kept."""
+
+class FetchState(_FetchState, metaclass=_FetchStateEnumTypeWrapper):
+    """FetchState says how far the fetching of a document is."""
+
+FETCH_STATE_UNSPECIFIED: FetchState.ValueType  # 0
+"""There is nothing to fetch."""
+FETCH_STATE_PENDING: FetchState.ValueType  # 1
+"""It waits, or is tried again after a failure."""
+FETCH_STATE_FETCHED: FetchState.ValueType  # 2
+"""The document is here."""
+FETCH_STATE_FAILED: FetchState.ValueType  # 3
+"""It was given up; a document that was fetched before is kept."""
+Global___FetchState: _TypeAlias = FetchState  # noqa: Y015
 
 class _SpecificationState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -69,7 +106,7 @@ Global___SpecificationState: _TypeAlias = SpecificationState  # noqa: Y015
 
 @_typing.final
 class Specification(_message.Message):
-    """Specification is the document that describes an API or an Event API."""
+    """Specification is the document that describes an API or an Event API: sent along, or fetched by the Director."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -79,21 +116,34 @@ class Specification(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    FETCH_FIELD_NUMBER: _builtins.int
     format: Global___SpecificationFormat.ValueType
     """What kind of document it is."""
     content: _builtins.str
-    """The document, JSON or YAML, up to 3 MiB. Returned by Get methods; left out of lists, and of the results of Create
-    and Update.
+    """The document, JSON, YAML or XML, up to 3 MiB. Returned by Get methods where it was sent so; left out of lists, and of
+    the results of Create and Update. DownloadSpecification gives a document of any size and source.
     """
     sha256: _builtins.str
-    """SHA-256 of `content` in UTF-8, lowercase hexadecimal."""
+    """SHA-256 of the document's bytes, lowercase hexadecimal."""
     size_bytes: _builtins.int
-    """Length of `content` in bytes."""
+    """Length of the document in bytes."""
     state: Global___SpecificationState.ValueType
     """Whether a parser for `format` accepts it. A document that is not valid is stored all the same."""
+    data: _builtins.bytes
+    """The document where it is binary, up to 3 MiB. Returned and left out as `content` is."""
+    url: _builtins.str
+    """Where the Director fetches the document, in the background: an absolute http or https URL, up to 2,048 characters.
+    Setting it again has it fetched again. The document may have up to 16 MiB.
+    """
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the parser found, up to 20 lines, where `state` is INVALID."""
+
+    @_builtins.property
+    def fetch(self) -> Global___SpecificationFetch:
+        """How fetching goes, where `url` is set."""
 
     def __init__(
         self,
@@ -104,11 +154,106 @@ class Specification(_message.Message):
         size_bytes: _builtins.int = ...,
         state: Global___SpecificationState.ValueType = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
+        data: _builtins.bytes = ...,
+        url: _builtins.str = ...,
+        fetch: Global___SpecificationFetch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fetch", b"fetch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "format", b"format", "problems", b"problems", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "data", b"data", "fetch", b"fetch", "format", b"format", "problems", b"problems", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Specification: _TypeAlias = Specification  # noqa: Y015
+
+@_typing.final
+class SpecificationFetch(_message.Message):
+    """SpecificationFetch says how the fetching of a document goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    state: Global___FetchState.ValueType
+    """How far it is."""
+    failure: _builtins.str
+    """Why the last attempt failed, in one line; empty where it did not."""
+    attempts: _builtins.int
+    """How many attempts were made."""
+    @_builtins.property
+    def attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last attempt was made. Not set before the first."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___FetchState.ValueType = ...,
+        failure: _builtins.str = ...,
+        attempts: _builtins.int = ...,
+        attempt_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time", "attempts", b"attempts", "failure", b"failure", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpecificationFetch: _TypeAlias = SpecificationFetch  # noqa: Y015
+
+@_typing.final
+class DownloadSpecificationRequest(_message.Message):
+    """Request of Director.DownloadSpecification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """UUID of the application that offers what the document describes."""
+    sha256: _builtins.str
+    """SHA-256 of the document, as the API, the Event API or the configuration names it."""
+    runtime_id: _builtins.str
+    """UUID of the Runtime that reads; required of a Runtime, which must be one that the application serves."""
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        runtime_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "runtime_id", b"runtime_id", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadSpecificationRequest: _TypeAlias = DownloadSpecificationRequest  # noqa: Y015
+
+@_typing.final
+class DownloadSpecificationResponse(_message.Message):
+    """Response of Director.DownloadSpecification: the document in pieces, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next piece, up to 256 KiB."""
+    size_bytes: _builtins.int
+    """Length of the whole document in bytes. Only in the first message."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadSpecificationResponse: _TypeAlias = DownloadSpecificationResponse  # noqa: Y015

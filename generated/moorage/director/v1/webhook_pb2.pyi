@@ -21,7 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Webhook(_message.Message):
     """Webhook is where an Application hears of the Runtimes it serves: a POST of JSON, signed by the Standard Webhooks
     scheme. Its type is `RUNTIME_READY` where a Runtime that ran nothing before runs its configuration now, and
-    `CONFIGURATION_CHANGED` where Runtimes came, went or altered.
+    `CONFIGURATION_CHANGED` where Runtimes came, went or altered, `ACCESS_REQUESTED` where a Runtime asks for a credential
+    of its own.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

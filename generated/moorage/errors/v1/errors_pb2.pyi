@@ -42,6 +42,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The update mask names a field that does not exist or cannot be set."""
     REASON_REQUEST_ID_REUSED: _Reason.ValueType  # 6
     """The same request id came with another request (AIP-155)."""
+    REASON_FILTER_INVALID: _Reason.ValueType  # 7
+    """The filter is not one (AIP-160), or speaks of what cannot be searched."""
     REASON_CERTIFICATE_REQUIRED: _Reason.ValueType  # 10
     """The call carries no client certificate."""
     REASON_CERTIFICATE_FOREIGN: _Reason.ValueType  # 11
@@ -68,6 +70,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The Application has no webhook."""
     REASON_OPERATION_NOT_FOUND: _Reason.ValueType  # 26
     """No operation has this name."""
+    REASON_BUNDLE_NOT_FOUND: _Reason.ValueType  # 27
+    """The Application has no bundle with this id."""
+    REASON_DOCUMENT_NOT_FOUND: _Reason.ValueType  # 28
+    """The Application has no document with this id."""
+    REASON_LABEL_DEFINITION_NOT_FOUND: _Reason.ValueType  # 29
+    """No label of this key is defined."""
     REASON_NAME_TAKEN: _Reason.ValueType  # 30
     """Another living resource of the kind has the name."""
     REASON_ETAG_MISMATCH: _Reason.ValueType  # 31
@@ -80,6 +88,22 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The operation has not ended, so its record cannot be deleted."""
     REASON_LIMIT_REACHED: _Reason.ValueType  # 35
     """There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
+    REASON_RESOURCE_HELD: _Reason.ValueType  # 36
+    """Something holds the resource, so it cannot be deleted."""
+    REASON_LABEL_INVALID: _Reason.ValueType  # 37
+    """A label has a value that its definition does not allow."""
+    REASON_LABELS_IN_THE_WAY: _Reason.ValueType  # 38
+    """Labels that exist do not meet the definition."""
+    REASON_CREDENTIAL_NOT_FOUND: _Reason.ValueType  # 70
+    """There is no such credential."""
+    REASON_ACCESS_REQUEST_NOT_FOUND: _Reason.ValueType  # 71
+    """There is no such request for a credential."""
+    REASON_ACCESS_REQUEST_ANSWERED: _Reason.ValueType  # 72
+    """The request was answered before."""
+    REASON_NOT_SERVED: _Reason.ValueType  # 73
+    """The Application does not serve the Runtime."""
+    REASON_SPECIFICATION_NOT_FOUND: _Reason.ValueType  # 74
+    """The Application has no document with this hash."""
     REASON_TOKEN_MALFORMED: _Reason.ValueType  # 40
     """The token is not whole: truncated, mistyped, or no token at all."""
     REASON_TOKEN_REFUSED: _Reason.ValueType  # 41
@@ -118,6 +142,8 @@ REASON_UPDATE_MASK_INVALID: Reason.ValueType  # 5
 """The update mask names a field that does not exist or cannot be set."""
 REASON_REQUEST_ID_REUSED: Reason.ValueType  # 6
 """The same request id came with another request (AIP-155)."""
+REASON_FILTER_INVALID: Reason.ValueType  # 7
+"""The filter is not one (AIP-160), or speaks of what cannot be searched."""
 REASON_CERTIFICATE_REQUIRED: Reason.ValueType  # 10
 """The call carries no client certificate."""
 REASON_CERTIFICATE_FOREIGN: Reason.ValueType  # 11
@@ -144,6 +170,12 @@ REASON_WEBHOOK_NOT_FOUND: Reason.ValueType  # 25
 """The Application has no webhook."""
 REASON_OPERATION_NOT_FOUND: Reason.ValueType  # 26
 """No operation has this name."""
+REASON_BUNDLE_NOT_FOUND: Reason.ValueType  # 27
+"""The Application has no bundle with this id."""
+REASON_DOCUMENT_NOT_FOUND: Reason.ValueType  # 28
+"""The Application has no document with this id."""
+REASON_LABEL_DEFINITION_NOT_FOUND: Reason.ValueType  # 29
+"""No label of this key is defined."""
 REASON_NAME_TAKEN: Reason.ValueType  # 30
 """Another living resource of the kind has the name."""
 REASON_ETAG_MISMATCH: Reason.ValueType  # 31
@@ -156,6 +188,22 @@ REASON_OPERATION_RUNNING: Reason.ValueType  # 34
 """The operation has not ended, so its record cannot be deleted."""
 REASON_LIMIT_REACHED: Reason.ValueType  # 35
 """There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
+REASON_RESOURCE_HELD: Reason.ValueType  # 36
+"""Something holds the resource, so it cannot be deleted."""
+REASON_LABEL_INVALID: Reason.ValueType  # 37
+"""A label has a value that its definition does not allow."""
+REASON_LABELS_IN_THE_WAY: Reason.ValueType  # 38
+"""Labels that exist do not meet the definition."""
+REASON_CREDENTIAL_NOT_FOUND: Reason.ValueType  # 70
+"""There is no such credential."""
+REASON_ACCESS_REQUEST_NOT_FOUND: Reason.ValueType  # 71
+"""There is no such request for a credential."""
+REASON_ACCESS_REQUEST_ANSWERED: Reason.ValueType  # 72
+"""The request was answered before."""
+REASON_NOT_SERVED: Reason.ValueType  # 73
+"""The Application does not serve the Runtime."""
+REASON_SPECIFICATION_NOT_FOUND: Reason.ValueType  # 74
+"""The Application has no document with this hash."""
 REASON_TOKEN_MALFORMED: Reason.ValueType  # 40
 """The token is not whole: truncated, mistyped, or no token at all."""
 REASON_TOKEN_REFUSED: Reason.ValueType  # 41

@@ -1,0 +1,32 @@
+"""The Director's calls that concern what Runtimes and Applications see of the registry."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from moorage.director.v1.configuration_pb2 import (
+    GetApplicationConfigurationRequest,
+    GetApplicationConfigurationResponse,
+    WatchConfigurationRequest,
+)
+
+from director.application_view import get_application_configuration
+from director.service.calls import Calls, Context
+
+
+class ViewCalls(Calls):
+    """Calls that concern what Runtimes and Applications see of the registry."""
+
+    async def WatchConfiguration(
+        self, request: WatchConfigurationRequest, context: Context
+    ) -> AsyncGenerator[Any, None]:
+        """Stream a Runtime's configuration; the hub's messages come serialised, once for all who read the same."""
+        async with aclosing(self._parts.hub.watch(request)) as messages:
+            async for message in messages:
+                yield message
+
+    async def GetApplicationConfiguration(
+        self, request: GetApplicationConfigurationRequest, context: Context
+    ) -> GetApplicationConfigurationResponse:
+        """Read the Runtimes that an Application serves."""
+        return await self._database.read(get_application_configuration, request, self._parts.trust_domain)
