@@ -5,24 +5,36 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, tuple_, update
 
-from director.store.tables import apis, applications, event_apis, groups, runtimes, specifications
+from director.store.tables import (
+    apis,
+    applications,
+    bundles,
+    documents,
+    event_apis,
+    groups,
+    label_definitions,
+    runtimes,
+    specifications,
+)
 
 Values = Mapping[str, Any]
 """Columns and their values: a row that was read, or one to be written."""
 
 
 class Registry:
-    """One table of named things. `key` is the column of its ids; names are unique, within `scope` where there is one.
+    """One table of named things, `key` being the column of its ids.
 
-    The statements are built once: building one costs more than SQLite takes to run it.
+    Names, in the column `name`, are unique, within `scope` where there is one. The statements are built
+    once: building one costs more than SQLite takes to run it.
     """
 
-    def __init__(self, table: Table, key: str, scope: str | None = None) -> None:
+    def __init__(self, table: Table, key: str, scope: str | None = None, name: str = "name") -> None:
         self.table = table
         self.key = key
         self.scope = scope
+        self.name = name
         self._id: Column[str] = table.c[key]
-        self._order = [table.c[name] for name in ((scope, "name") if scope else ("name",))]
+        self._order = [table.c[name] for name in ((scope, name) if scope else (name,))]
         self._find = self._select().where(self._id == bindparam("id"))
         self._holder = select(self._id).where(*(column == bindparam(column.name) for column in self._order))
         self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
@@ -108,3 +120,6 @@ GROUPS = Registry(groups, "group_id")
 RUNTIMES = Registry(runtimes, "runtime_id")
 APIS = OfferRegistry(apis, "api_id", scope="application_id")
 EVENT_APIS = OfferRegistry(event_apis, "event_api_id", scope="application_id")
+BUNDLES = Registry(bundles, "bundle_id", scope="application_id")
+DOCUMENTS = Registry(documents, "document_id", scope="application_id")
+LABEL_DEFINITIONS = Registry(label_definitions, "key", name="key")

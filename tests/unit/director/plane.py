@@ -14,7 +14,8 @@ from moorage.director.v1.api_pb2 import Api, CreateApiRequest
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
 from moorage.director.v1.event_api_pb2 import CreateEventApiRequest, EventApi
 from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
-from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime, RuntimeState
+from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
 from sqlalchemy import insert, select, update
 
@@ -47,12 +48,12 @@ def asyncapi(content: str, *problems: str) -> InspectedSpecification:
 
 
 def _inspected(format: SpecificationFormat.ValueType, content: str, problems: Sequence[str]) -> InspectedSpecification:
-    return InspectedSpecification.of(Specification(format=format, content=content), problems)
+    return InspectedSpecification.of(format, content.encode(), problems)
 
 
 def sent(document: InspectedSpecification) -> Specification:
     """The document as a client sends it."""
-    return Specification(format=document.format, content=document.content)
+    return Specification(format=document.format, content=document.text)
 
 
 class Plane:

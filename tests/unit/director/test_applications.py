@@ -118,7 +118,7 @@ def test_a_delete_takes_all_that_hangs_on_the_application(plane: Plane) -> None:
     assert [row["application_id"] for row in plane.rows(tables.apis)] == [other.application_id]
     assert plane.rows(tables.event_apis) == []
     assert plane.rows(tables.webhooks) == []
-    assert [row["content"] for row in plane.rows(tables.specifications)] == ["shared"]
+    assert [row["content"] for row in plane.rows(tables.specifications)] == [b"shared"]
     assert plane.served(runtime.runtime_id) == {other.application_id}
     assert plane.served(runtime.runtime_id, at=before) == {doomed.application_id, other.application_id}
     assert plane.revision == before + 1

@@ -205,7 +205,7 @@ def test_a_document_is_stored_once_and_goes_with_the_last_offer_that_has_it(plan
     replacement = offers.document("other")
     second.specification.CopyFrom(sent(replacement))
     offers.update(second, replacement)
-    assert [row["content"] for row in plane.rows(tables.specifications)] == ["other"]
+    assert [row["content"] for row in plane.rows(tables.specifications)] == [b"other"]
     offers.delete(application.application_id, offers.id(second))
     assert plane.rows(tables.specifications) == []
 
