@@ -1,4 +1,6 @@
-"""The inspecting child: documents come in on standard input, their problems go out on standard output, as JSON lines.
+"""The inspecting child: documents come in on standard input, their problems go out on standard output.
+
+A question is a line of JSON, `[format, size]`, and then so many bytes of document; an answer is a line of JSON.
 
 Once it answers, it can open no file and no socket any more, whatever a document asks for.
 """
@@ -8,9 +10,9 @@ import os
 import resource
 import signal
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
-from director.specifications.documents import ASYNCAPI, OPENAPI, problems_of
+from director.specifications.documents import ASYNCAPI, GRPC_DESCRIPTOR_SET, ODATA_EDMX, OPENAPI, problems_of
 
 MEMORY_BYTES = 1 << 30
 """Address space that the child may take; a document that needs more has a problem."""
@@ -27,8 +29,11 @@ _REHEARSAL = (
     (OPENAPI, f"openapi: 3.0.3\n{_INFO}\npaths: {{/a: {{get: {{responses: {{200: {{description: d}}}}}}}}}}\n"),
     (OPENAPI, f"openapi: 3.1.0\n{_INFO}\ncomponents: {{schemas: {{s: {{type: string, default: a}}}}}}\n"),
     (OPENAPI, '{"openapi": "3.1.0", "info": {"title": 1}}'),
+    (OPENAPI, f"openapi: 3.2.0\n{_INFO}\ncomponents: {{schemas: {{s: {{type: string, default: a}}}}}}\n"),
     (ASYNCAPI, f"asyncapi: 2.6.0\n{_INFO}\nchannels: {{}}\n"),
     (ASYNCAPI, "asyncapi: 3.0.0\ninfo: {title: t}\n"),
+    (ODATA_EDMX, "<Edmx/>"),
+    (GRPC_DESCRIPTOR_SET, "\n\x00"),
 )
 
 
@@ -36,20 +41,23 @@ def main() -> None:
     """Answer until standard input ends. The first question, null, is whether the child has started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # that is for the parent, who ends us
     for format, content in _REHEARSAL:
-        problems_of(format, content)  # loads what is loaded on first use, while that is still possible
+        problems_of(format, content.encode())  # loads what is loaded on first use, while that is still possible
     _confine()
     for line in sys.stdin.buffer:
         signal.alarm(ORPHAN_SECONDS)
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        answer = _answer(json.loads(line))
+        answer = _answer(json.loads(line), sys.stdin.buffer)
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
         signal.alarm(0)
 
 
-def _answer(question: Any) -> Any:
-    return question and problems_of(*question)
+def _answer(question: Any, documents: BinaryIO) -> Any:
+    if question is None:
+        return None
+    format, size = question
+    return problems_of(format, documents.read(size))
 
 
 def _confine() -> None:

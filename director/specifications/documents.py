@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from director.specifications import asyncapi, openapi
+from director.specifications import asyncapi, descriptor_set, edmx, openapi
 from director.specifications.parsing import Unparsable, parse
 from director.specifications.references import broken_references
 
@@ -17,20 +17,27 @@ MAX_PROBLEMS = 20
 MAX_PROBLEM_BYTES = 300
 """Bytes of one problem in UTF-8; what is longer is cut. A page of a list holds the problems of a thousand documents."""
 
-OPENAPI, ASYNCAPI = 1, 2  # as moorage.director.v1.SpecificationFormat numbers them
+OPENAPI, ASYNCAPI, ODATA_EDMX, GRPC_DESCRIPTOR_SET = (
+    1,
+    2,
+    3,
+    4,
+)  # as moorage.director.v1.SpecificationFormat numbers them
+
+BINARY = frozenset({GRPC_DESCRIPTOR_SET})
+"""The formats that are not text; what is of another one must be UTF-8."""
 
 
-def problems_of(format: int, content: str) -> list[str]:
+def problems_of(format: int, content: bytes) -> list[str]:
     """Up to 20 lines that say what is wrong with `content`, none where it is a good document of the format.
 
     A document that cannot be looked into, whatever the cause, is a document with a problem: this never raises, save
     `ValueError` for a format that does not exist.
     """
-    check = _CHECKS.get(format)
-    if check is None:
+    if format not in _CHECKS:
         raise ValueError(f"no such format: {format}")
     try:
-        found = list(islice(_problems(check, content), MAX_PROBLEMS))
+        found = list(islice(_problems(format, content), MAX_PROBLEMS))
     except Unparsable as error:
         found = [str(error)]
     except RecursionError:
@@ -42,15 +49,29 @@ def problems_of(format: int, content: str) -> list[str]:
     return [_line(each) for each in found]
 
 
-def _problems(check: Callable[[dict[str, Any]], Iterator[str]], content: str) -> Iterator[str]:
-    document = parse(content)
-    if not isinstance(document, dict):
-        yield "it must be an object"
-        return
-    broken = list(islice(broken_references(document), MAX_PROBLEMS))
-    yield from broken
-    # The parsers follow references; a broken one would stop them half way.
-    yield from () if broken else check(document)
+def _problems(format: int, content: bytes) -> Iterator[str]:
+    if format not in BINARY:
+        try:
+            content.decode()
+        except UnicodeDecodeError as error:
+            raise Unparsable(f"it is not UTF-8: byte {error.start + 1}") from None
+    return _CHECKS[format](content)
+
+
+def _object(check: Callable[[dict[str, Any]], Iterator[str]]) -> Callable[[bytes], Iterator[str]]:
+    """The check of a document in JSON or YAML, by the check of what it says."""
+
+    def problems(content: bytes) -> Iterator[str]:
+        document = parse(content.decode())
+        if not isinstance(document, dict):
+            yield "it must be an object"
+            return
+        broken = list(islice(broken_references(document), MAX_PROBLEMS))
+        yield from broken
+        # The parsers follow references; a broken one would stop them half way.
+        yield from () if broken else check(document)
+
+    return problems
 
 
 def _line(text: str) -> str:
@@ -60,4 +81,9 @@ def _line(text: str) -> str:
     return line.decode() if whole else line[: MAX_PROBLEM_BYTES - 3].decode(errors="ignore") + "..."
 
 
-_CHECKS = {OPENAPI: openapi.problems, ASYNCAPI: asyncapi.problems}
+_CHECKS = {
+    OPENAPI: _object(openapi.problems),
+    ASYNCAPI: _object(asyncapi.problems),
+    ODATA_EDMX: edmx.problems,
+    GRPC_DESCRIPTOR_SET: descriptor_set.problems,
+}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
+from moorage.director.v1.specification_pb2 import SpecificationFormat, SpecificationState
 
 
 @dataclass(frozen=True)
@@ -15,24 +15,29 @@ class InspectedSpecification:
     format: SpecificationFormat.ValueType
     """What it is written in."""
 
-    content: str
-    """The document itself."""
+    content: bytes
+    """The document itself; in UTF-8 where the format is text and the document is not broken."""
 
     sha256: str
-    """SHA-256 of `content` in UTF-8, lowercase hexadecimal."""
-
-    size_bytes: int
-    """Length of `content` in UTF-8."""
+    """SHA-256 of `content`, lowercase hexadecimal."""
 
     problems: tuple[str, ...]
     """What makes it invalid, a line each; none where it is valid."""
 
     @classmethod
-    def of(cls, sent: Specification, problems: Sequence[str]) -> Self:
-        """The document that was `sent`, with the problems found in it."""
-        encoded = sent.content.encode()
-        digest = hashlib.sha256(encoded).hexdigest()
-        return cls(sent.format, sent.content, digest, len(encoded), tuple(problems))
+    def of(cls, format: SpecificationFormat.ValueType, content: bytes, problems: Sequence[str]) -> Self:
+        """A document with the problems found in it."""
+        return cls(format, content, hashlib.sha256(content).hexdigest(), tuple(problems))
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of `content`."""
+        return len(self.content)
+
+    @property
+    def text(self) -> str:
+        """`content` as text; raises `UnicodeDecodeError` where it is none."""
+        return self.content.decode()
 
     @property
     def state(self) -> SpecificationState.ValueType:

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from moorage.director.v1.specification_pb2 import Specification
+from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.specifications.inspected import InspectedSpecification
 from mesh.errors import Refusal
+
+MAX_INSPECTED_BYTES = 16 << 20
+"""Bytes of the largest document that is looked into: one that was fetched, or sent by a stream."""
 
 WAIT_SECONDS = 45.0
 """How long an answer is waited for. The child ends itself long before if it is the document that takes so much."""
@@ -40,16 +43,22 @@ class Inspector:
         self._child: asyncio.subprocess.Process | None = None
 
     async def inspect(self, sent: Specification) -> InspectedSpecification:
+        """Find out what is wrong with a document that came in a call; as `inspect_content`."""
+        return await self.inspect_content(sent.format, sent.data or sent.content.encode())
+
+    async def inspect_content(self, format: SpecificationFormat.ValueType, content: bytes) -> InspectedSpecification:
         """Find out what is wrong with a document; one that cannot be looked into has that as its problem.
 
         Raises what is no fault of the document: `ChildDidNotStart`, and `Refusal` (NOT_READY) where the host is too
-        busy to tell.
+        busy to tell; and `ValueError` for more than `MAX_INSPECTED_BYTES`.
         """
+        if len(content) > MAX_INSPECTED_BYTES:
+            raise ValueError(f"a document of {len(content)} bytes is not looked into")
         async with self._turn:
             # What ends this early leaves the child in the middle of an answer: it is kept only once it has answered.
             child, self._child = self._child or await self._started(), None
             try:
-                problems = await _ask(child, [sent.format, sent.content], self._wait_seconds)
+                problems = await _ask(child, [format, len(content)], self._wait_seconds, content)
                 self._child = child
             except TimeoutError as error:
                 raise Refusal(
@@ -62,7 +71,7 @@ class Inspector:
             finally:
                 if self._child is None:
                     await _stop(child)
-        return InspectedSpecification.of(sent, problems)
+        return InspectedSpecification.of(format, content, problems)
 
     async def close(self) -> None:
         """End the child."""
@@ -103,11 +112,15 @@ class ChildDidNotStart(Exception):
     """The inspecting child process cannot be started; the message holds its command."""
 
 
-async def _ask(child: asyncio.subprocess.Process, question: Any, seconds: float) -> Any:
-    """Write a line, read a line; raises `TimeoutError`, and `EOFError` or `ConnectionError` where the child ended."""
+async def _ask(child: asyncio.subprocess.Process, question: Any, seconds: float, content: bytes = b"") -> Any:
+    """Write a line and a document, read a line.
+
+    Raises `TimeoutError`, and `EOFError` or `ConnectionError` where the child ended.
+    """
     assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018 - for the type checker: both are pipes
     async with asyncio.timeout(seconds):
         child.stdin.write(json.dumps(question).encode() + b"\n")
+        child.stdin.write(content)
         await child.stdin.drain()
         line = await child.stdout.readline()
     if not line.endswith(b"\n"):

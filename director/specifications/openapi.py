@@ -1,10 +1,15 @@
-"""OpenAPI 2 (Swagger), 3.0 and 3.1, by openapi-spec-validator."""
+"""OpenAPI 2 (Swagger), 3.0, 3.1 and 3.2, by openapi-spec-validator."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
+from openapi_spec_validator import (
+    OpenAPIV2SpecValidator,
+    OpenAPIV30SpecValidator,
+    OpenAPIV31SpecValidator,
+    OpenAPIV32SpecValidator,
+)
 
 from director.specifications.schema_errors import describe
 
@@ -12,6 +17,7 @@ _VERSIONS = {
     ("swagger", r"2\.0"): OpenAPIV2SpecValidator,
     ("openapi", r"3\.0\.\d+"): OpenAPIV30SpecValidator,
     ("openapi", r"3\.1\.\d+"): OpenAPIV31SpecValidator,
+    ("openapi", r"3\.2\.\d+"): OpenAPIV32SpecValidator,
 }
 
 
@@ -23,7 +29,7 @@ def problems(document: dict[str, Any]) -> Iterator[str]:
             validator = specification(document)
             break
     else:
-        yield "it says neither swagger: '2.0' nor openapi: '3.0.x' or '3.1.x'"
+        yield "it says neither swagger: '2.0' nor openapi: '3.0.x', '3.1.x' or '3.2.x'"
         return
     # Not `iter_errors`, which keeps every document that it ever saw; and what the document means is looked into only
     # when its form is right.

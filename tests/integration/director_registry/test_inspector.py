@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from google.protobuf import empty_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat, SpecificationState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.specifications.documents import MAX_PROBLEMS
-from director.specifications.inspector import ChildDidNotStart, Inspector
+from director.specifications.inspector import MAX_INSPECTED_BYTES, ChildDidNotStart, Inspector
 from mesh.errors import Refusal
 
 GOOD = 'openapi: 3.1.0\ninfo: {title: t, version: "1"}\npaths: {}\n'
@@ -25,11 +27,13 @@ def openapi(content: str) -> Specification:
 
 
 def child(folder: Path, answer: str) -> list[str]:
-    """A command that answers null first, as the child does, and then runs `answer` for each `line`."""
+    """A command that answers null first, as the child does, and then runs `answer` for each `document`."""
     script = folder / "child.py"
     body = textwrap.indent(textwrap.dedent(answer), "    ")
     script.write_text(
-        f"import os, sys\nsys.stdin.readline()\nprint('null', flush=True)\nfor line in sys.stdin:\n{body}"
+        "import json, os, sys\nsys.stdin.buffer.readline()\nprint('null', flush=True)\n"
+        "for line in sys.stdin.buffer:\n"
+        f"    document = sys.stdin.buffer.read(json.loads(line)[1]).decode()\n{body}"
     )
     return [sys.executable, str(script)]
 
@@ -70,6 +74,47 @@ async def test_problems_that_are_longest_in_json_are_told_too(inspector: Inspect
     assert len(found.problems) == MAX_PROBLEMS
 
 
+async def test_a_document_of_each_format_is_looked_into_though_the_child_can_open_no_file(inspector: Inspector) -> None:
+    edmx = (
+        "<Edmx xmlns='http://docs.oasis-open.org/odata/ns/edmx' Version='4.0'><DataServices>"
+        "<Schema xmlns='http://docs.oasis-open.org/odata/ns/edm' Namespace='a'/></DataServices></Edmx>"
+    )
+    empty = empty_pb2.DESCRIPTOR.serialized_pb
+    services = FileDescriptorSet(file=[FileDescriptorProto(name="a.proto", dependency=["google/protobuf/empty.proto"])])
+    method = services.file[0].service.add(name="S").method.add(name="M")
+    method.input_type = method.output_type = ".google.protobuf.Empty"
+    services.file.add().ParseFromString(empty)
+    for format, content in (
+        (SpecificationFormat.SPECIFICATION_FORMAT_OPENAPI, GOOD.encode()),
+        (SpecificationFormat.SPECIFICATION_FORMAT_OPENAPI, GOOD.replace("3.1.0", "3.2.0").encode()),
+        (SpecificationFormat.SPECIFICATION_FORMAT_ASYNCAPI, b'asyncapi: 3.0.0\ninfo: {title: t, version: "1"}\n'),
+        (SpecificationFormat.SPECIFICATION_FORMAT_ODATA_EDMX, edmx.encode()),
+        (SpecificationFormat.SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET, services.SerializeToString()),
+    ):
+        good = await inspector.inspect_content(format, content)
+        assert (good.content, good.problems) == (content, ())
+        bad = await inspector.inspect_content(format, content[: len(content) // 2])
+        assert bad.problems
+        assert not any("could not be checked" in line for line in bad.problems), bad.problems
+
+
+async def test_a_document_in_data_is_looked_into_as_one_in_content(inspector: Inspector) -> None:
+    binary = SpecificationFormat.SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET
+    found = await inspector.inspect(Specification(format=binary, data=b"\n\x00"))
+    assert (found.content, found.problems) == (b"\n\x00", ("it has a file without a name", "it has no service"))
+
+
+async def test_a_document_of_the_largest_size_is_answered_and_a_larger_one_is_a_fault_of_the_caller(
+    inspector: Inspector,
+) -> None:
+    openapi = SpecificationFormat.SPECIFICATION_FORMAT_OPENAPI
+    largest = GOOD.encode() + b"#" * (MAX_INSPECTED_BYTES - len(GOOD))
+    assert (await inspector.inspect_content(openapi, largest)).state == VALID
+    with pytest.raises(ValueError, match="16777217 bytes"):
+        await inspector.inspect_content(openapi, largest + b"#")
+    assert (await inspector.inspect_content(openapi, GOOD.encode())).state == VALID
+
+
 async def test_many_at_once_are_each_answered(inspector: Inspector) -> None:
     found = await asyncio.gather(*(inspector.inspect(openapi(GOOD if n % 2 else "a: 1")) for n in range(20)))
     assert [each.state for each in found] == [VALID if n % 2 else INVALID for n in range(20)]
@@ -87,8 +132,8 @@ async def test_a_document_that_takes_too_much_computing_has_a_problem_and_the_ne
 
 async def test_a_host_that_is_too_busy_to_answer_says_nothing_of_the_document(tmp_path: Path) -> None:
     slow_then_quick = """
-        if "slow" in line:
-            sys.stdin.readline()  # for an answer that never comes
+        if "slow" in document:
+            sys.stdin.buffer.readline()  # for an answer that never comes
         print("[]", flush=True)
     """
     inspector = Inspector(wait_seconds=0.5, command=child(tmp_path, slow_then_quick))
@@ -101,7 +146,7 @@ async def test_a_host_that_is_too_busy_to_answer_says_nothing_of_the_document(tm
 
 async def test_a_document_that_ends_the_child_has_a_problem_and_the_next_one_is_served(tmp_path: Path) -> None:
     crashing = """
-        if "crash" in line:
+        if "crash" in document:
             os.abort()
         print("[]", flush=True)
     """
@@ -113,10 +158,10 @@ async def test_a_document_that_ends_the_child_has_a_problem_and_the_next_one_is_
 
 async def test_a_caller_who_gives_up_leaves_no_answer_behind_for_the_next_one(tmp_path: Path) -> None:
     waits = """
-        if "slow" in line:
+        if "slow" in document:
             open(os.path.join(os.path.dirname(__file__), "asked"), "w").close()
-            sys.stdin.readline()
-        print('["slow"]' if "slow" in line else "[]", flush=True)
+            sys.stdin.buffer.readline()
+        print('["slow"]' if "slow" in document else "[]", flush=True)
     """
     os.mkfifo(tmp_path / "asked")
     inspector = Inspector(command=child(tmp_path, waits))
@@ -136,15 +181,17 @@ async def test_a_caller_who_gives_up_while_the_child_starts_leaves_the_start_to_
     script.write_text(
         "import sys\n"
         f"open({str(tmp_path / 'started')!r}, 'w').close(); open({str(tmp_path / 'go')!r}).close()\n"
-        "for line in sys.stdin: print('[]' if 'document' in line else 'null', flush=True)\n"
+        "for line in sys.stdin:\n"
+        "    if line == 'null\\n': print('null', flush=True)\n"
+        "    elif line == 'a document\\n': print('[]', flush=True)\n"
     )
     inspector = Inspector(command=[sys.executable, str(script)])
-    asking = asyncio.create_task(inspector.inspect(openapi("a document")))
+    asking = asyncio.create_task(inspector.inspect(openapi("a document\n")))
     await asyncio.to_thread((tmp_path / "started").read_bytes)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    again = asyncio.create_task(inspector.inspect(openapi("a document")))
+    again = asyncio.create_task(inspector.inspect(openapi("a document\n")))
     await asyncio.to_thread((tmp_path / "go").write_bytes, b"")
     async with asyncio.timeout(20):
         assert (await again).state == VALID
@@ -156,7 +203,7 @@ async def test_a_child_that_still_starts_ends_with_the_inspector(tmp_path: Path)
     pipe = str(tmp_path / "started")
     script = f"import os\nwith open({pipe!r}, 'w') as pipe: pipe.write(str(os.getpid()))\ninput(); input()"
     inspector = Inspector(command=[sys.executable, "-c", script])
-    asking = asyncio.create_task(inspector.inspect(openapi("a document")))
+    asking = asyncio.create_task(inspector.inspect(openapi("a document\n")))
     pid = int(await asyncio.to_thread((tmp_path / "started").read_text))
     asking.cancel()
     await asyncio.wait({asking})

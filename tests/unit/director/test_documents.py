@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moorage.director.v1.specification_pb2 import SpecificationFormat
 
-from director.specifications.documents import ASYNCAPI, MAX_PROBLEM_BYTES, MAX_PROBLEMS, OPENAPI, problems_of
+from director.specifications import documents
+from director.specifications.documents import (
+    ASYNCAPI,
+    GRPC_DESCRIPTOR_SET,
+    MAX_PROBLEM_BYTES,
+    MAX_PROBLEMS,
+    ODATA_EDMX,
+    OPENAPI,
+)
 from director.specifications.parsing import MAX_DEPTH, Unparsable, parse
 
 INFO = 'info: {title: t, version: "1"}\n'
@@ -19,6 +27,7 @@ GOOD = {
         f"openapi: 3.0.3\n{INFO}paths: {{/a: {{get: {{responses: {{200: {{description: d}}}}}}}}}}\n",
     ),
     "openapi 3.1": (OPENAPI, f"openapi: 3.1.0\n{INFO}components: {{schemas: {{a: {{type: [string, 'null']}}}}}}\n"),
+    "openapi 3.2": (OPENAPI, f"openapi: 3.2.0\n{INFO}paths: {{/a: {{query: {{responses: {{'200': {{}}}}}}}}}}\n"),
     "openapi with a version like a date": (
         OPENAPI,
         "openapi: 3.0.0\ninfo: {title: t, version: 2020-01-01}\npaths: {}\n",
@@ -29,6 +38,10 @@ GOOD = {
         "components: {schemas: {a: {type: object, properties: {a: {$ref: '#/components/schemas/a'}}}}}\n",
     ),
     "openapi in JSON": (OPENAPI, '{"openapi": "3.0.0", "info": {"title": "t", "version": "1"}, "paths": {}}'),
+    "swagger in JSON": (OPENAPI, '{"swagger": "2.0", "info": {"title": "t", "version": "1"}, "paths": {}}'),
+    "openapi 3.1 in JSON": (OPENAPI, '{"openapi": "3.1.1", "info": {"title": "t", "version": "1"}, "webhooks": {}}'),
+    "asyncapi 2 in JSON": (ASYNCAPI, '{"asyncapi": "2.0.0", "info": {"title": "t", "version": "1"}, "channels": {}}'),
+    "asyncapi 3 in JSON": (ASYNCAPI, '{"asyncapi": "3.0.0", "info": {"title": "t", "version": "1"}}'),
     "asyncapi 2": (ASYNCAPI, f"asyncapi: 2.6.0\n{INFO}channels: {{a: {{publish: {{message: {{name: m}}}}}}}}\n"),
     "asyncapi 3": (
         ASYNCAPI,
@@ -39,6 +52,12 @@ GOOD = {
 BAD = {
     "no version": (OPENAPI, INFO, "says neither swagger"),
     "a version to come": (OPENAPI, f"openapi: 4.0.0\n{INFO}", "says neither swagger"),
+    "3.2's own method in 3.1": (
+        OPENAPI,
+        f"openapi: 3.1.0\n{INFO}paths: {{/a: {{query: {{responses: {{'200': {{}}}}}}}}}}\n",
+        "query",
+    ),
+    "no info in 3.2": (OPENAPI, "openapi: 3.2.0\npaths: {}\n", "/: 'info' is a required property"),
     "no info": (OPENAPI, "openapi: 3.0.0\npaths: {}\n", "/: 'info' is a required property"),
     "no responses": (OPENAPI, f"openapi: 3.0.0\n{INFO}paths: {{/a: {{get: {{}}}}}}\n", "/paths/~1a/get: 'responses'"),
     "a parameter that is not declared": (
@@ -92,6 +111,10 @@ BAD = {
         "refers to itself",
     ),
 }
+
+
+def problems_of(format: int, content: str) -> list[str]:
+    return documents.problems_of(format, content.encode())
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -175,6 +198,18 @@ def test_half_a_character_in_a_document_does_not_spoil_the_problems() -> None:
 def test_the_formats_are_those_of_the_contract() -> None:
     assert SpecificationFormat.Value("SPECIFICATION_FORMAT_OPENAPI") == OPENAPI
     assert SpecificationFormat.Value("SPECIFICATION_FORMAT_ASYNCAPI") == ASYNCAPI
+    assert SpecificationFormat.Value("SPECIFICATION_FORMAT_ODATA_EDMX") == ODATA_EDMX
+    assert SpecificationFormat.Value("SPECIFICATION_FORMAT_GRPC_DESCRIPTOR_SET") == GRPC_DESCRIPTOR_SET
+
+
+@pytest.mark.parametrize("format", [OPENAPI, ASYNCAPI, ODATA_EDMX])
+def test_text_that_is_not_utf_8_says_where(format: int) -> None:
+    assert documents.problems_of(format, b"a: \xff") == ["it is not UTF-8: byte 4"]
+
+
+def test_a_format_that_does_not_exist_is_a_fault_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="no such format"):
+        documents.problems_of(0, b"")
 
 
 JSON = st.recursive(
@@ -190,9 +225,15 @@ def test_json_is_parsed_as_json(document: object) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from([OPENAPI, ASYNCAPI]), st.text())
+@given(st.sampled_from([OPENAPI, ASYNCAPI, ODATA_EDMX]), st.text())
 def test_no_text_raises_anything_but_a_problem(format: int, text: str) -> None:
     assert all(isinstance(line, str) for line in problems_of(format, text))
+
+
+@settings(deadline=None)
+@given(st.sampled_from([OPENAPI, ASYNCAPI, ODATA_EDMX, GRPC_DESCRIPTOR_SET]), st.binary())
+def test_no_bytes_raise_anything_but_a_problem(format: int, content: bytes) -> None:
+    assert documents.problems_of(format, content)
 
 
 SECTIONS = ("info", "paths", "components", "servers", "tags", "channels", "operations", "security", "definitions")
