@@ -16,6 +16,7 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 
 from certs.clock import system_clock
 from certs.identity import Identity
+from director.keys import key_provider, open_seal
 from director.retention import Forgetting, Retention
 from director.service import DirectorService, Parts
 from director.settings import DirectorSettings
@@ -32,7 +33,7 @@ from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
 from mesh.migration import prepare
 from mesh.run import run
-from mesh.sealing import Seal, SealingRefused
+from mesh.sealing import KeyProvider, Seal, SealingRefused
 from mesh.server import MeshServer, Service
 from mesh.settings import load_settings
 
@@ -53,11 +54,12 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     settings = load_settings(DirectorSettings, "director", config, os.environ)
     telemetry.configure_logging("director", settings.log_level)
     identity = Identity(settings.identity)
-    seal = _seal(settings.sealing_key)
+    provider = key_provider(settings)
     database = Database.open(settings.database)
     stack.callback(database.close)
     prepare(database.engine, metadata, "director")
     await database.write(create_plane, _new_id())
+    seal = await _seal(database, provider)
 
     inspector = Inspector()
     stack.push_async_callback(inspector.close)
@@ -100,9 +102,9 @@ async def _start_background(settings: DirectorSettings, database: Database, seal
     stack.push_async_callback(forgetting.stop)
 
 
-def _seal(path: Path) -> Seal:
+async def _seal(database: Database, provider: KeyProvider) -> Seal:
     try:
-        return Seal.open(path)
+        return await open_seal(database, provider, system_clock)
     except SealingRefused as error:
         raise Stopped(Exit.SERVICE_FAILED, str(error)) from error
 

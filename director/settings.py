@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class DirectorSettings:
     """URL of the database in which DBOS remembers how far each notice's delivery is, apart from the one above."""
 
     sealing_key: Path
-    """File with the 32 bytes under which webhook secrets are sealed; it is made where there is none."""
+    """File with the 32 bytes that wrap the data keys under which credentials and webhook secrets are sealed; it is
+    made where there is none. While it is being replaced, the one before it lies beside it as `NAME.previous`."""
 
     listen: str = "127.0.0.1:7443"
     """Where parties with a certificate are served (mTLS)."""
@@ -37,6 +39,12 @@ class DirectorSettings:
 
     bookmark_interval: float = 60.0
     """After how long, at most, a Runtime that is sent nothing is told how far the change log has come."""
+
+    sealing_key_provider: Literal["file", "command"] = "file"
+    """Who wraps data keys from now on: sealing_key, or sealing_key_command. Each unwraps what it wrapped before."""
+
+    sealing_key_command: tuple[str, ...] = ()
+    """Program, with its arguments, that wraps and unwraps data keys under a key that only it can use."""
 
     webhook_attempts: int = 10
     """How often a notice is tried in all, before it is given up."""

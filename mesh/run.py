@@ -6,8 +6,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 from certs.errors import CertsError
 from mesh import telemetry
@@ -32,20 +33,15 @@ def run(service: str, start: Start, log_level: str = "info") -> int:
     `start` brings everything up and leaves on the stack how to bring it down. What it raises as `Stopped`, `Refusal`,
     `SettingsRefused` or an error of `certs` becomes one line on stderr and an exit code.
     """
-    from mesh.errors import Refusal  # with grpc, which whoever only needs `notify` does without
+    return _ended(service, lambda: _serve(start), log_level)
 
+
+def run_once(service: str, work: Callable[[], Coroutine[Any, Any, None]], log_level: str = "info") -> int:
+    """Run `work()`, a command upon a service's own state, to its end; the exit code, of the same errors as `run`."""
     try:
-        telemetry.configure_logging(service, log_level)
-        asyncio.run(_serve(start))
-    except Stopped as stopped:
-        return _fail(service, stopped.code, str(stopped))
-    except (SettingsRefused, ValueError) as error:
-        return _fail(service, Exit.USAGE, str(error))
-    except (CertsError, OSError, Refusal) as error:
-        return _fail(service, Exit.SERVICE_FAILED, str(error))
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-    return Exit.OK
+        return _ended(service, work, log_level)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
 
 
 def notify(state: str) -> None:
@@ -63,6 +59,23 @@ def notify(state: str) -> None:
             sender.sendall(state.encode())
         except OSError as error:
             _log.warning("the supervisor does not hear", state=state, error=str(error))
+
+
+def _ended(service: str, work: Callable[[], Coroutine[Any, Any, None]], log_level: str) -> int:
+    from mesh.errors import Refusal  # with grpc, which whoever only needs `notify` does without
+
+    try:
+        telemetry.configure_logging(service, log_level)
+        asyncio.run(work())
+    except Stopped as stopped:
+        return _fail(service, stopped.code, str(stopped))
+    except (SettingsRefused, ValueError) as error:
+        return _fail(service, Exit.USAGE, str(error))
+    except (CertsError, OSError, Refusal) as error:
+        return _fail(service, Exit.SERVICE_FAILED, str(error))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    return Exit.OK
 
 
 async def _serve(start: Start) -> None:

@@ -13,13 +13,13 @@ import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from certs.clock import Clock
-from director.store import notices
+from director.store import Transaction, notices
 from director.store.notices import Notice
 from director.times import to_micros
 from director.webhooks.post import Post, Posted
@@ -152,10 +152,11 @@ class Delivery:
         return attempt
 
     async def _attempt(self, notice_id: str) -> Outcome:
-        notice = await self._database.read(notices.read, notice_id)
-        if notice is None:
+        read = await self._database.read(self._read, notice_id)
+        if read is None:
             return "settled"
-        posted = await self._posted(notice, self._clock())
+        notice, secret = read
+        posted = secret if isinstance(secret, Posted) else await self._posted(notice, secret)
         micros = to_micros(self._clock())
         if posted.arrived:
             await self._database.write(notices.delivered, notice_id, notice.application_id, micros)
@@ -173,9 +174,15 @@ class Delivery:
         )
         return "settled" if given_up else "failed"
 
-    async def _posted(self, notice: Notice, at: datetime) -> Posted:
+    def _read(self, tx: Transaction, notice_id: str) -> tuple[Notice, str | Posted] | None:
+        """The notice and what it is signed with, or why it cannot be; None where there is nothing to deliver."""
+        notice = notices.read(tx, notice_id)
+        if notice is None:
+            return None
         try:
-            secret = self._seal.unseal(notice.sealed_secret, notice.application_id).decode()
+            return notice, self._seal.unseal(tx, notice.sealed_secret, notice.application_id).decode()
         except SealingRefused as error:
-            return Posted(failure=f"the webhook's secret cannot be read, set it again: {error}")
-        return await self._post(notice.notice_id, notice.url, notice.body, secret, at)
+            return notice, Posted(failure=f"the webhook's secret cannot be read, set it again: {error}")
+
+    async def _posted(self, notice: Notice, secret: str) -> Posted:
+        return await self._post(notice.notice_id, notice.url, notice.body, secret, self._clock())

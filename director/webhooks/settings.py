@@ -47,7 +47,7 @@ def update_webhook(
     if stored is None or sent.secret or sent.url != stored["url"]:
         values: dict[str, Any] = {"url": sent.url, "update_time": mutation.micros}
         if sent.secret:
-            values["sealed_secret"] = seal.seal(_checked(sent.secret).encode(), sent.application_id)
+            values["sealed_secret"] = seal.seal(tx, _checked(sent.secret).encode(), sent.application_id)
         notices.store_webhook(tx, sent.application_id, values)
         mutation.record(Action.UPDATE if stored else Action.CREATE, Kind.WEBHOOK, sent.application_id)
     return UpdateWebhookResponse(webhook=_message(tx, _existing(tx, sent.application_id)))

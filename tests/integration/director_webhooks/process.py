@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 from certs.clock import system_clock
+from director.keys import open_seal
 from director.webhooks.delivery import Delivery, Patience
 from director.webhooks.post import HttpPost
 from mesh.database import Database
 from mesh.durable import Durable
-from mesh.sealing import Seal
+from mesh.sealing import KeyFile
 from mesh.telemetry import configure_logging
 
 
@@ -17,7 +18,8 @@ async def main(home: Path, first_wait: float) -> None:
     configure_logging("director", "debug")
     database = Database.open(f"sqlite:///{home}/director.sqlite")
     patience = Patience(attempts=5, first_wait=first_wait, longest_wait=60.0)
-    delivery = Delivery(database, Seal.open(home / "sealing.key"), HttpPost(), system_clock, patience)
+    seal = await open_seal(database, KeyFile(home / "sealing.key"), system_clock)
+    delivery = Delivery(database, seal, HttpPost(), system_clock, patience)
     await delivery.run(Durable(name="director", url=f"sqlite:///{home}/dbos.sqlite", workflows=delivery.workflows))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from director.store import tables
-from mesh.sealing import Seal
 from tests.integration.director_webhooks.receiver import Receiver, receiving
+from tests.support.sealing import sealing
 from tests.support.wait import wait_for
 from tests.unit.director.plane import Plane
 from tests.unit.director_webhooks.test_delivery import Story
@@ -23,7 +23,7 @@ PROCESS = Path(__file__).with_name("process.py")
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
     plane = Plane(tmp_path)
-    yield Story(plane, Seal.open(tmp_path / "sealing.key"))
+    yield Story(plane, sealing(plane.database, tmp_path / "sealing.key"))
     plane.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mesh.sealing import Seal
+from tests.support.sealing import sealing
 from tests.unit.director.plane import Plane
 
 
@@ -17,5 +18,5 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
 
 
 @pytest.fixture
-def seal(tmp_path: Path) -> Seal:
-    return Seal.open(tmp_path / "sealing.key")
+def seal(plane: Plane, tmp_path: Path) -> Seal:
+    return sealing(plane.database, tmp_path / "sealing.key")

@@ -1,11 +1,13 @@
 """How notices are tried: what settles them, what is tried again, and that nobody holds up another."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -16,6 +18,7 @@ from moorage.director.v1.webhook_pb2 import (
     Webhook,
 )
 from moorage.errors.v1.errors_pb2 import Reason
+from sqlalchemy import update
 
 from director.store import notices, tables
 from director.webhooks import delivery as delivery_module
@@ -25,6 +28,7 @@ from director.webhooks.settings import delete_webhook, get_webhook, update_webho
 from mesh.durable import Durable, Json, Workflow
 from mesh.errors import Refusal
 from mesh.sealing import Seal
+from tests.support.sealing import sealing
 from tests.unit.director.plane import Plane
 from tests.unit.director_webhooks.test_settings import SECRET
 
@@ -293,17 +297,29 @@ async def test_trouble_with_our_own_database_is_not_held_against_the_receiver(
     assert (row["state"], row["attempts"]) == ("DELIVERED", 1)
 
 
-async def test_a_secret_that_cannot_be_unsealed_is_told_on_the_webhook_and_nothing_is_sent(
-    story: Story, tmp_path: Any
-) -> None:
+async def test_a_secret_that_cannot_be_unsealed_is_told_on_the_webhook_and_nothing_is_sent(story: Story) -> None:
     id = story.application()
     story.notify(id)
-    story.seal = Seal.open(tmp_path / "another.key")
+    with story.plane.database.engine.begin() as tx:
+        tx.execute(update(tables.webhooks).values(sealed_secret=b"damaged"))
     receiver = Receiver(ARRIVED)
     async with story.delivering(receiver) as tasks:
         await tasks.ended(1)
     assert receiver.sent == []
     assert "set it again" in story.webhook(id).last_failure
+
+
+async def test_a_key_provider_that_is_away_is_no_failure_of_the_application(story: Story, tmp_path: Path) -> None:
+    story.notify(story.application())
+    key_file, away = tmp_path / "sealing.key", tmp_path / "away"
+    story.seal = sealing(story.plane.database, key_file)  # which remembers no data key
+    key_file.rename(away)
+    async with story.delivering(Receiver(ARRIVED), patience=Patience(attempts=1)) as tasks:
+        tasks.between = partial(os.rename, away, key_file)
+        await tasks.ended(1)
+    assert ("attempt-1", "unable") in tasks.remembered
+    [row] = story.plane.rows(tables.notices)
+    assert (row["state"], row["attempts"]) == ("DELIVERED", 1)
 
 
 async def test_no_argument_or_result_of_the_durable_work_holds_the_secret(story: Story) -> None:

@@ -33,7 +33,8 @@ def read(plane: Plane, application_id: str) -> Webhook:
 
 def stored_secret(plane: Plane, seal: Seal) -> str:
     [row] = plane.rows(tables.webhooks)
-    return seal.unseal(row["sealed_secret"], row["application_id"]).decode()
+    with plane.database.engine.begin() as tx:
+        return seal.unseal(tx, row["sealed_secret"], row["application_id"]).decode()
 
 
 def test_a_webhook_is_created_by_setting_it(plane: Plane, seal: Seal) -> None:

@@ -1,0 +1,21 @@
+"""What to seal with in tests: a key file of a test's own, and a data key in its database."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from director.keys import make_first, new_key
+from director.store import keys
+from director.times import to_micros
+from mesh.database import Database
+from mesh.sealing import KeyFile, Seal
+
+BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def sealing(database: Database, key_file: Path) -> Seal:
+    """The seal of a plane's database, which gets its first data key if it has none yet."""
+    provider = KeyFile(key_file)
+    with database.engine.begin() as tx:
+        if keys.active(tx) is None:
+            make_first(tx, new_key(provider), to_micros(BEGIN))
+    return Seal(provider, keys)
