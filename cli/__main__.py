@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "operation": ("cli.operation", "operation", "What the Provisioner works on, and what became of it."),
     "token": ("cli.token", "token", "One-time tokens, which newcomers pair with."),
     "pair": ("cli.pair", "pair", "Turn a one-time token into an identity on disk."),
-    "director": ("cli.service", "director", "Run the Director alone."),
+    "director": ("cli.director", "director", "Run the Director alone, and look after what it keeps."),
     "connector": ("cli.service", "connector", "Run the Connector alone."),
     "provisioner": ("cli.service", "provisioner", "Run the Provisioner alone."),
     "agent": ("cli.service", "agent", "Run a Runtime's agent."),

@@ -5,37 +5,49 @@ They are run by name, never imported: the command knows the services only as pro
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import click
 
 
-def _service(name: str, title: str, *more: click.Option) -> click.Group:
-    group = click.Group(name, help=f"Run {title} alone, as a program of its own.")
-    config = click.Option(
-        ["--config"],
-        metavar="FILE",
-        help=f"TOML file with a section [{name}]; MOORAGE_{name.upper()}_* variables stand above it.",
-    )
-    run: Callable[..., None] = partial(_run_module, name)
+def service(name: str, title: str, *more: click.Option, help: str = "") -> click.Group:
+    """The group of a service, with `run`, which takes `more` options beside `--config`."""
+    group = click.Group(name, help=help or f"Run {title} alone, as a program of its own.")
     text = f"Run {title} in the foreground until SIGTERM or SIGINT."
-    group.add_command(click.Command("run", params=[config, *more], callback=run, help=text))
+    group.add_command(program(name, "run", name, text, *more))
     return group
 
 
-def _run_module(name: str, config: str | None, token_stdin: bool = False) -> None:
-    options = ["--config", config] if config else []
-    if token_stdin:
-        options.append("--token-stdin")
-    sys.argv = [f"moorage {name} run", *options]
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+def program(service: str, command: str, module: str, help: str, *more: click.Option) -> click.Command:
+    """A command that is `python -m MODULE`, with the settings of a service and the options that were given to it."""
+    config = click.Option(
+        ["--config"],
+        metavar="FILE",
+        help=f"TOML file with a section [{service}]; MOORAGE_{service.upper()}_* variables stand above it.",
+    )
+    options = [config, *more]
+    run: Callable[..., None] = partial(_run_module, f"moorage {service} {command}", module, options)
+    return click.Command(command, params=list[click.Parameter](options), callback=run, help=help)
 
 
-director = _service("director", "the Director")
-connector = _service("connector", "the Connector")
-provisioner = _service("provisioner", "the Provisioner")
-agent = _service(
+def _run_module(name: str, module: str, options: Sequence[click.Option], **values: object) -> None:
+    given = ((option, values[option.name or ""]) for option in options)
+    sys.argv = [name, *(word for option, value in given for word in _words(option, value))]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _words(option: click.Option, value: object) -> list[str]:
+    """What was said of an option, as the module's own command line takes it."""
+    flag = option.opts[-1]
+    if option.is_flag:
+        return [flag] if value else []
+    return [] if value is None else [flag, str(value)]
+
+
+connector = service("connector", "the Connector")
+provisioner = service("provisioner", "the Provisioner")
+agent = service(
     "agent",
     "a Runtime's agent",
     click.Option(["--token-stdin"], is_flag=True, help="Read the one-time token from standard input."),
