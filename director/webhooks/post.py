@@ -1,11 +1,12 @@
 """One POST of one notice, signed by the Standard Webhooks scheme."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from director.networks import NetworkRule
 
 if TYPE_CHECKING:
     import httpx
@@ -49,7 +50,7 @@ class HttpPost:
         connect_timeout: float = CONNECT_TIMEOUT,
         answer_timeout: float = ANSWER_TIMEOUT,
     ) -> None:
-        self._denied = [ip_network(each) for each in denied_networks]
+        self._rule = NetworkRule.all_but(denied_networks)
         self._connect_timeout = connect_timeout
         self._answer_timeout = answer_timeout
         self._client: httpx.AsyncClient | None = None
@@ -63,6 +64,8 @@ class HttpPost:
         import httpx
         from standardwebhooks import Webhook
 
+        from director.outbound import AddressDenied
+
         headers = {
             "content-type": "application/json",
             "user-agent": "moorage",
@@ -73,32 +76,18 @@ class HttpPost:
         try:
             async with (
                 asyncio.timeout(self._answer_timeout),
-                self._client.stream(
-                    "POST", url, content=body.encode(), headers=headers, extensions={"trace": self._look_where}
-                ) as response,
+                self._client.stream("POST", url, content=body.encode(), headers=headers) as response,
             ):
                 status = response.status_code
         except TimeoutError:
             return Posted(failure=f"no answer within {self._answer_timeout:g} s")
-        except _Denied as denied:
-            return Posted(failure=str(denied))
+        except AddressDenied as denied:
+            return Posted(failure=f"the URL leads to {denied}, where the operator lets no notice go")
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Posted(failure=f"{type(error).__name__}: {error}"[:500])
         if response.is_success:
             return Posted(failure="")
         return Posted(failure=f"answered {status}", gone=status == _GONE)
-
-    async def _look_where(self, event: str, about: Mapping[str, Any]) -> None:
-        # At the address that was connected to, before anything is sent: a name could lead elsewhere the next time.
-        if event != "connection.connect_tcp.complete":
-            return
-        stream = about["return_value"]
-        address = ip_address(stream.get_extra_info("server_addr")[0])
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if any(address in network for network in self._denied):
-            await stream.aclose()
-            raise _Denied(f"the URL leads to {address}, where the operator lets no notice go")
 
     def _new_client(self) -> "httpx.AsyncClient":
         # Imported when first needed, and off the event loop: these, and loading the host's trusted authorities, take
@@ -106,9 +95,12 @@ class HttpPost:
         import httpx
         import standardwebhooks  # noqa: F401 - so that it is there when the first notice is signed
 
+        from director.outbound import CheckedTransport
+
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         return httpx.AsyncClient(
+            transport=CheckedTransport(self._rule, httpx.create_ssl_context(trust_env=False), limits),
             timeout=httpx.Timeout(self._answer_timeout, connect=self._connect_timeout, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             follow_redirects=False,
             trust_env=False,
         )
@@ -117,7 +109,3 @@ class HttpPost:
         """Close the connections."""
         if self._client is not None:
             await self._client.aclose()
-
-
-class _Denied(Exception):
-    """The address is one that nothing is sent to."""
