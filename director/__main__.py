@@ -19,6 +19,7 @@ from certs.identity import Identity
 from director.keys import key_provider, open_seal
 from director.retention import Forgetting, Retention
 from director.service import DirectorService, Parts
+from director.serving.hub import ApplicationHub
 from director.settings import DirectorSettings
 from director.specifications.inspector import Inspector
 from director.store.changes import create_plane
@@ -67,7 +68,10 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     await hub.start()
     stack.push_async_callback(hub.stop)
     trust_domain = identity.load().spiffe_id.trust_domain
-    parts = Parts(database, hub, inspector, seal, trust_domain, system_clock, _new_id)
+    application_hub = ApplicationHub(database, trust_domain, bookmark_interval=settings.bookmark_interval)
+    await application_hub.start()
+    stack.push_async_callback(application_hub.stop)
+    parts = Parts(database, hub, application_hub, inspector, seal, trust_domain, system_clock, _new_id)
     server = MeshServer(
         settings.listen,
         identity,

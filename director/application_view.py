@@ -1,16 +1,14 @@
-"""An Application's own view: the Runtimes that it serves."""
+"""An Application's own view, read once: a page of the Runtimes that it serves."""
 
 from moorage.director.v1.configuration_pb2 import (
     GetApplicationConfigurationRequest,
     GetApplicationConfigurationResponse,
-    ServedRuntime,
 )
-from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
-from certs.spiffe import SpiffeId
 from director.changes import read_plane
-from director.store import Transaction, views
+from director.serving.view import message_of
+from director.store import Transaction, serving
 from mesh.errors import Refusal
 from mesh.paging import read_page
 
@@ -22,29 +20,21 @@ def get_application_configuration(
     tx: Transaction, request: GetApplicationConfigurationRequest, trust_domain: str
 ) -> GetApplicationConfigurationResponse:
     """A page of the view, Runtimes ordered by name; raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID)."""
-    if not views.application_exists(tx, request.application_id):
-        raise Refusal(
-            Reason.REASON_APPLICATION_NOT_FOUND,
-            f"there is no application {request.application_id}",
-            field="application_id",
-        )
+    id = request.application_id
+    chosen = serving.read_chosen(tx, [id]).get(id)
+    if chosen is None:
+        raise Refusal(Reason.REASON_APPLICATION_NOT_FOUND, f"there is no application {id}", field="application_id")
     page = read_page(
         request,
-        lambda after, limit: views.read_served_runtimes(tx, request.application_id, after[0] if after else "", limit),
-        lambda row: (row.name,),
+        lambda after, limit: serving.read_page(tx, id, after[0] if after else "", limit),
+        lambda served: (served.name,),
         default_size=MOST_RUNTIMES,
     )
     return GetApplicationConfigurationResponse(
         revision=read_plane(tx).revision,
-        runtimes=[
-            ServedRuntime(
-                runtime_id=row.runtime_id,
-                name=row.name,
-                ready=row.state == RuntimeState.RUNTIME_STATE_READY,
-                event_url=row.event_url,
-                spiffe_id=str(SpiffeId.runtime(trust_domain, row.runtime_id)),
-            )
-            for row in page.rows
-        ],
+        runtimes=[message_of(served, trust_domain) for served in page.rows],
         next_page_token=page.next_page_token,
+        eventing_runtime_id=chosen
+        if chosen and serving.is_served(tx, id, chosen)
+        else serving.read_oldest_ready(tx, id),
     )

@@ -10,6 +10,7 @@ from moorage.director.v1.director_pb2_grpc import DirectorServicer
 
 from certs.clock import Clock
 from director.mutate import Occasion, Unit, mutate
+from director.serving.hub import ApplicationHub
 from director.specifications.inspector import Inspector
 from director.stream.hub import Hub
 from mesh.call import current_caller, current_request_id
@@ -27,6 +28,7 @@ class Parts:
 
     database: Database
     hub: Hub
+    application_hub: ApplicationHub
     inspector: Inspector
     seal: Seal
     trust_domain: str

@@ -7,6 +7,8 @@ from typing import Any
 from moorage.director.v1.configuration_pb2 import (
     GetApplicationConfigurationRequest,
     GetApplicationConfigurationResponse,
+    WatchApplicationConfigurationRequest,
+    WatchApplicationConfigurationResponse,
     WatchConfigurationRequest,
 )
 
@@ -30,3 +32,11 @@ class ViewCalls(Calls):
     ) -> GetApplicationConfigurationResponse:
         """Read the Runtimes that an Application serves."""
         return await self._database.read(get_application_configuration, request, self._parts.trust_domain)
+
+    async def WatchApplicationConfiguration(
+        self, request: WatchApplicationConfigurationRequest, context: Context
+    ) -> AsyncGenerator[WatchApplicationConfigurationResponse, None]:
+        """Stream the Runtimes that an Application serves."""
+        async with aclosing(self._parts.application_hub.watch(request)) as messages:
+            async for message in messages:
+                yield message

@@ -73,31 +73,6 @@ def read_configurations(
             )
 
 
-def read_served_runtimes(tx: Connection, application_id: str, after: str, limit: int) -> list[Row[Any]]:
-    """The first `limit` Runtimes that an Application serves whose names come after `after`, ordered by name.
-
-    Each with its runtime_id, name, state and event_url.
-    """
-    query = (
-        select(runtimes.c.runtime_id, runtimes.c.name, runtimes.c.state, runtimes.c.event_url)
-        .join(group_runtimes, group_runtimes.c.runtime_id == runtimes.c.runtime_id)
-        .join(group_applications, group_applications.c.group_id == group_runtimes.c.group_id)
-        .where(group_applications.c.application_id == application_id)
-        .where(group_applications.c.removed_revision.is_(None), group_runtimes.c.removed_revision.is_(None))
-        .where(runtimes.c.name > after)
-        .distinct()
-        .order_by(runtimes.c.name)
-        .limit(limit)
-    )
-    return list(tx.execute(query))
-
-
-def application_exists(tx: Connection, application_id: str) -> bool:
-    """Whether the Application is in the registry."""
-    query = select(applications.c.application_id).where(applications.c.application_id == application_id)
-    return tx.execute(query).first() is not None
-
-
 def _spans(tx: Connection, queries: "_SpanQueries", ids: Collection[str], since: int | None) -> list[Span]:
     query, values = (queries.living, {}) if since is None else (queries.since, {"since": since})
     return [Span(*row) for some in _batches(ids) for row in tx.execute(query, {"ids": some, **values})]

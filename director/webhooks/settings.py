@@ -16,8 +16,8 @@ from moorage.director.v1.webhook_pb2 import (
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.changes import Action, Kind, Mutation
-from director.store import Transaction, notices, views
-from director.store.registry import Values
+from director.store import Transaction, notices
+from director.store.registry import APPLICATIONS, Values
 from director.times import to_timestamp
 from director.webhooks import outbox
 from mesh.errors import Refusal
@@ -90,7 +90,7 @@ def _existing(tx: Transaction, application_id: str) -> Values:
 
 
 def _require_application(tx: Transaction, application_id: str) -> None:
-    if not views.application_exists(tx, application_id):
+    if not APPLICATIONS.present(tx, [application_id]):
         raise Refusal(
             Reason.REASON_APPLICATION_NOT_FOUND, f"there is no application {application_id}", field="application_id"
         )

@@ -3,10 +3,10 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -59,43 +59,51 @@ def sent(document: InspectedSpecification) -> Specification:
 class Plane:
     """The registry, with short ways to put something into it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.database = Database.open(f"sqlite:///{folder}/director.sqlite")
+    def __init__(self, url: str) -> None:
+        self.database = Database.open(url)
         prepare(self.database.engine, tables.metadata, "director")
-        with self.database.engine.begin() as tx:
+        self._connection = self.database.engine.connect()
+        with self.transaction() as tx:
             create_plane(tx, new_id())
         self._ticks = (BEGIN + timedelta(seconds=n) for n in count())
         self._names = (f"n{n:06d}" for n in count())
 
     def close(self) -> None:
+        self._connection.close()
         self.database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """On a connection that is kept: making one for each would take most of a test's time."""
+        with self._connection.begin():
+            yield self._connection
 
     def change(
         self, unit: Callable[[Transaction, Mutation, Request], Response], request: Request, actor: str = ADMIN
     ) -> Response:
         occasion = Occasion(next(self._ticks), actor, "call", new_id)
         try:
-            with self.database.engine.begin() as tx:
+            with self.transaction() as tx:
                 return mutate(tx, occasion, unit, request)
         except RolledBack as rolled_back:
             result: Response = rolled_back.result
             return result
 
     def read(self, unit: Callable[[Transaction, Request], Response], request: Request) -> Response:
-        with self.database.engine.begin() as tx:
+        with self.transaction() as tx:
             return unit(tx, request)
 
     @property
     def revision(self) -> int:
-        with self.database.engine.begin() as tx:
+        with self.transaction() as tx:
             return read_plane(tx).revision
 
     def changes_since(self, revision: int) -> list[Change]:
-        with self.database.engine.begin() as tx:
+        with self.transaction() as tx:
             return read_since(tx, revision)
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
-        with self.database.engine.begin() as tx:
+        with self.transaction() as tx:
             return [dict(row) for row in tx.execute(select(table)).mappings()]
 
     def application(self, name: str = "", description: str = "") -> Application:
@@ -130,14 +138,14 @@ class Plane:
         request = CreateRuntimeRequest(runtime=runtime, group_ids=group_ids)
         return self.change(runtimes.create_runtime, request).runtime
 
-    def make_ready(self, runtime_id: str) -> None:
-        ready = update(tables.runtimes).values(state=RuntimeState.RUNTIME_STATE_READY)
-        with self.database.engine.begin() as tx:
+    def make_ready(self, runtime_id: str, since: int = 0) -> None:
+        ready = update(tables.runtimes).values(state=RuntimeState.RUNTIME_STATE_READY, ready_time=since)
+        with self.transaction() as tx:
             tx.execute(ready.where(tables.runtimes.c.runtime_id == runtime_id))
 
     def add_webhook(self, application_id: str) -> None:
         row = {"application_id": application_id, "url": "https://app.test", "sealed_secret": b"", "update_time": 0}
-        with self.database.engine.begin() as tx:
+        with self.transaction() as tx:
             tx.execute(insert(tables.webhooks).values(**row))
 
     def served(self, runtime_id: str, at: int | None = None) -> set[str]:

@@ -9,6 +9,7 @@ from moorage.director.v1.configuration_pb2 import (
     ServedRuntime,
 )
 from moorage.director.v1.group_pb2 import RemoveGroupMembersRequest
+from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.application_view import get_application_configuration
@@ -33,13 +34,19 @@ def test_an_application_sees_the_runtimes_of_its_groups_each_once_by_name(plane:
     seen = view(plane, id)
     assert seen.revision == plane.revision
     assert list(seen.runtimes) == [
-        ServedRuntime(runtime_id=early, name="alpha", spiffe_id=f"spiffe://plane.test/runtime/{early}"),
+        ServedRuntime(
+            runtime_id=early,
+            name="alpha",
+            spiffe_id=f"spiffe://plane.test/runtime/{early}",
+            state=RuntimeState.RUNTIME_STATE_PENDING,
+        ),
         ServedRuntime(
             runtime_id=late,
             name="zulu",
             ready=True,
             event_url="https://zulu.test",
             spiffe_id=f"spiffe://plane.test/runtime/{late}",
+            state=RuntimeState.RUNTIME_STATE_READY,
         ),
     ]
 
