@@ -123,7 +123,8 @@ class HttpFetch:
     async def __call__(self, url: str) -> Fetched:
         """Fetch the document; raises `FetchFailed`."""
         async with self._opening:
-            self._ssl_context = self._ssl_context or await asyncio.to_thread(_new_ssl_context)
+            if self._ssl_context is None:
+                self._ssl_context = await asyncio.to_thread(_new_ssl_context)
         import httpx
 
         from director.outbound import AddressDenied
