@@ -7,6 +7,10 @@ import pytest
 import pytest_socket
 
 import mesh  # noqa: F401 - before grpc, so that TLS 1.2 is never offered
+from director.store.tables import metadata
+from mesh.database import Database
+from mesh.migration import prepare
+from tests.support.postgresql import PostgresqlServer
 
 UNIT = Path(__file__).parent / "unit"
 
@@ -20,3 +24,51 @@ def _unit_tests_reach_no_network(request: pytest.FixtureRequest) -> Iterator[Non
     pytest_socket.disable_socket(allow_unix_socket=True)
     yield
     pytest_socket.enable_socket()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The server of this run, or of this worker of it. It starts, in about a second, when a test first asks for it."""
+    server = PostgresqlServer.started()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Has a test run once on each engine."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database with nothing in it, on each engine."""
+    yield from _database_url(engine_name, request, tmp_path, "template1")
+
+
+@pytest.fixture
+def director_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new database for the Director, on each engine; on PostgreSQL its tables are there, for it is a copy."""
+    template = request.getfixturevalue("director_template") if engine_name == "postgresql" else ""
+    yield from _database_url(engine_name, request, tmp_path, template)
+
+
+@pytest.fixture(scope="session")
+def director_template(postgresql: PostgresqlServer) -> str:
+    """The name of a database that has the Director's tables and nothing in them."""
+    name = postgresql.create_database()
+    database = Database.open(postgresql.url(name))
+    prepare(database.engine, metadata, "director")
+    database.close()
+    return name
+
+
+def _database_url(engine_name: str, request: pytest.FixtureRequest, folder: Path, template: str) -> Iterator[str]:
+    if engine_name == "sqlite":
+        yield f"sqlite:///{folder}/database.sqlite"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    name = server.create_database(template)
+    yield server.url(name)
+    server.drop_database(name)

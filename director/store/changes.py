@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from director.store.tables import changes, plane
+from mesh.database import announce
 
 
 class PlaneRow(NamedTuple):
@@ -33,8 +34,9 @@ def create_plane(tx: Connection, plane_id: str) -> None:
 
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Move the plane to `revision` and write the rows that it consists of."""
+    """Move the plane to `revision` and write the rows that it consists of; every instance hears of its commit."""
     tx.execute(_ADVANCE, {"to": revision})
+    announce(tx)
     tx.execute(_APPEND, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
 
 

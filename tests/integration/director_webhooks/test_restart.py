@@ -22,8 +22,8 @@ PROCESS = Path(__file__).with_name("process.py")
 
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
-    plane = Plane(tmp_path)
-    yield Story(plane, sealing(plane.database, tmp_path / "sealing.key"))
+    plane = Plane(f"sqlite:///{tmp_path}/director.sqlite")
+    yield Story(plane, sealing(plane, tmp_path / "sealing.key"))
     plane.close()
 
 

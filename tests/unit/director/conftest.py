@@ -1,7 +1,6 @@
 """A plane for each test."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ from tests.unit.director.plane import Plane
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[Plane]:
-    plane = Plane(tmp_path)
+def plane(director_url: str) -> Iterator[Plane]:
+    plane = Plane(director_url)
     yield plane
     plane.close()

@@ -44,7 +44,7 @@ class Party:
     def told(self) -> set[tuple[str, str]]:
         """Pairs of an application and the runtimes that it was told of since the last time."""
         rows = self.plane.rows(tables.notices)
-        with self.plane.database.engine.begin() as tx:
+        with self.plane.transaction() as tx:
             tx.execute(tables.notices.delete())
         assert {row["type"] for row in rows} <= {"CONFIGURATION_CHANGED"}
         assert {row["revision"] for row in rows} <= {self.plane.revision}

@@ -47,7 +47,7 @@ class Reporting:
 
     def take_notices(self) -> list[dict[str, Any]]:
         rows = self.plane.rows(tables.notices)
-        with self.plane.database.engine.begin() as tx:
+        with self.plane.transaction() as tx:
             tx.execute(tables.notices.delete())
         return rows
 

@@ -27,7 +27,7 @@ async def forget(plane: Plane, after: timedelta) -> None:
 
 
 def horizon(plane: Plane) -> int:
-    with plane.database.engine.begin() as tx:
+    with plane.transaction() as tx:
         return read_plane(tx).horizon
 
 
@@ -44,7 +44,7 @@ async def test_a_log_longer_than_one_unit_of_work_is_forgotten_whole(plane: Plan
     for _ in range(5):
         plane.application()
     step = partial(forget_changes, before=to_micros(BEGIN + timedelta(days=1)), most=2)
-    with plane.database.engine.begin() as tx:
+    with plane.transaction() as tx:
         assert [step(tx) for _ in range(4)] == [True, True, True, False]
     assert horizon(plane) == 5
     assert plane.revision == 5
@@ -75,7 +75,7 @@ async def test_a_first_answer_is_given_again_for_its_time(plane: Plane) -> None:
 async def test_notices_that_wait_are_kept_for_ever_and_settled_ones_for_their_time(plane: Plane) -> None:
     settled = to_micros(BEGIN)
     notice = {"application_id": new_id(), "type": "RUNTIME_READY", "body": "{}", "revision": 1, "create_time": settled}
-    with plane.database.engine.begin() as tx:
+    with plane.transaction() as tx:
         for state, time in (("WAITING", None), ("DELIVERED", settled), ("FAILED", settled)):
             tx.execute(insert(tables.notices).values(notice_id=new_id(), state=state, settle_time=time, **notice))
     await forget(plane, timedelta(days=30))

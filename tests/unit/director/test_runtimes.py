@@ -71,7 +71,7 @@ def test_a_report_is_read_back_whole_and_survives_an_update(plane: Plane) -> Non
         "agent_version": "1.2.3",
         "report_time": int(BEGIN.timestamp()) * 1_000_000,
     }
-    with plane.database.engine.begin() as tx:
+    with plane.transaction() as tx:
         tx.execute(update(tables.runtimes).values(**report))
     sent = Runtime(runtime_id=runtime.runtime_id, description="new")
     updated = plane.change(update_runtime, UpdateRuntimeRequest(runtime=sent)).runtime

@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from tests.unit.director_stream.reader import Reader
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.open(f"sqlite:///{tmp_path}/director.sqlite")
+def database(director_url: str) -> Iterator[Database]:
+    database = Database.open(director_url)
     prepare(database)
     yield database
     database.close()

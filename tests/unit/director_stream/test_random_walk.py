@@ -15,7 +15,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 from sqlalchemy import Connection
 
 from director.stream.hub import Hub
-from mesh.database import Database
+from mesh.database.sqlite import SqliteDatabase
 from tests.unit.director_stream import plane
 from tests.unit.director_stream.reader import Reader
 
@@ -34,7 +34,7 @@ def _some(items: Sequence[T], indexes: set[int]) -> list[T]:
     return [items[i] for i in sorted({index % len(items) for index in indexes})] if items else []
 
 
-class GatedDatabase(Database):
+class GatedDatabase(SqliteDatabase):
     """Reads at once, and gives the result when the gate is open: what comes meanwhile comes during the reading."""
 
     gate: asyncio.Event
@@ -66,7 +66,7 @@ class Walk(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.database = GatedDatabase.open(f"sqlite:///{Path(self.folder.name)}/director.sqlite")
+        self.database = GatedDatabase(Path(self.folder.name) / "director.sqlite")
         plane.prepare(self.database)
         self.loop.run(self._start())
         self.groups = [self._commit(plane.add_group) for _ in range(5)]

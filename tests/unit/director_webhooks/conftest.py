@@ -11,12 +11,12 @@ from tests.unit.director.plane import Plane
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[Plane]:
-    plane = Plane(tmp_path)
+def plane(director_url: str) -> Iterator[Plane]:
+    plane = Plane(director_url)
     yield plane
     plane.close()
 
 
 @pytest.fixture
 def seal(plane: Plane, tmp_path: Path) -> Seal:
-    return sealing(plane.database, tmp_path / "sealing.key")
+    return sealing(plane, tmp_path / "sealing.key")

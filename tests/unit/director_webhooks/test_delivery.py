@@ -300,7 +300,7 @@ async def test_trouble_with_our_own_database_is_not_held_against_the_receiver(
 async def test_a_secret_that_cannot_be_unsealed_is_told_on_the_webhook_and_nothing_is_sent(story: Story) -> None:
     id = story.application()
     story.notify(id)
-    with story.plane.database.engine.begin() as tx:
+    with story.plane.transaction() as tx:
         tx.execute(update(tables.webhooks).values(sealed_secret=b"damaged"))
     receiver = Receiver(ARRIVED)
     async with story.delivering(receiver) as tasks:
@@ -312,7 +312,7 @@ async def test_a_secret_that_cannot_be_unsealed_is_told_on_the_webhook_and_nothi
 async def test_a_key_provider_that_is_away_is_no_failure_of_the_application(story: Story, tmp_path: Path) -> None:
     story.notify(story.application())
     key_file, away = tmp_path / "sealing.key", tmp_path / "away"
-    story.seal = sealing(story.plane.database, key_file)  # which remembers no data key
+    story.seal = sealing(story.plane, key_file)  # which remembers no data key
     key_file.rename(away)
     async with story.delivering(Receiver(ARRIVED), patience=Patience(attempts=1)) as tasks:
         tasks.between = partial(os.rename, away, key_file)

@@ -33,7 +33,7 @@ def read(plane: Plane, application_id: str) -> Webhook:
 
 def stored_secret(plane: Plane, seal: Seal) -> str:
     [row] = plane.rows(tables.webhooks)
-    with plane.database.engine.begin() as tx:
+    with plane.transaction() as tx:
         return seal.unseal(tx, row["sealed_secret"], row["application_id"]).decode()
 
 

@@ -1,0 +1,171 @@
+"""The unit of work on SQLite: one thread writes, in turn, and a few others read beside it (WAL).
+
+Units never run on the event loop, save those that only glance.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy
+from moorage.errors.v1.errors_pb2 import Reason
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from mesh import telemetry
+from mesh.database.unit import Database, RolledBack, unavailable
+from mesh.errors import Refusal
+
+BUSY_TIMEOUT = timedelta(seconds=5)
+"""How long SQLite waits for a lock that another process holds."""
+
+READERS = 3
+"""Threads that read, beside the one that writes."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = telemetry.logger("database")
+
+
+class SqliteDatabase(Database):
+    """One file, made if it is missing, for its owner's eyes only."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self.engine = _engine(path, writes=True)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
+        self._write_lane = _Lane(self.engine)
+        self._read_lane = _Lane(_engine(path, writes=False))
+
+    async def write(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `unit(tx, ...)` on the thread that writes."""
+        loop = asyncio.get_running_loop()
+
+        def run() -> T:
+            try:
+                result: T = self._write_lane.run(unit, *args, **kwargs)
+            except Refusal as refusal:
+                self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
+                raise
+            for notify in self._on_commit:
+                loop.call_soon_threadsafe(notify)
+            return result
+
+        return await _on(self._writer, run)
+
+    async def read(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `unit(tx, ...)` on a thread that reads."""
+        return await _on(self._readers, lambda: self._read_lane.run(unit, *args, **kwargs))
+
+    async def glance(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `unit(tx, ...)` where it is called: handing it to a thread and back costs several times what it does."""
+        result: T = self._read_lane.run(unit, *args, **kwargs)
+        return result
+
+    async def check(self) -> None:
+        """Raise `Refusal` (DATABASE_UNAVAILABLE) unless the database can be locked now and no write failed of late."""
+        failed = self._failed_of_late()
+        await _on(self._writer, lambda: self._write_lane.run(lambda tx: None))
+        if failed:
+            raise unavailable()
+
+    def close(self) -> None:
+        """Let the units that run end, then close every connection."""
+        for executor, lane in ((self._writer, self._write_lane), (self._readers, self._read_lane)):
+            executor.shutdown(wait=True, cancel_futures=True)
+            lane.close()
+
+
+class _Lane:
+    """Runs units on one connection a thread: checking one out anew for each would cost as much as a small unit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._local = threading.local()
+        self._open: set[Connection] = set()
+
+    def run(self, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            connection = self._connection()
+            with connection.begin():
+                return unit(connection, *args, **kwargs)
+        except RolledBack as rolled_back:
+            return rolled_back.result
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            if not _is_of_the_database(cause):
+                raise
+            self._drop()
+            _log.error("database unavailable", error=str(cause))
+            raise unavailable() from error
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+        self._engine.dispose()
+
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._engine.connect()
+            self._open.add(connection)
+        return connection
+
+    def _drop(self) -> None:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            self._open.discard(connection)
+            connection.invalidate()
+            connection.close()
+
+
+async def _on(executor: Executor, run: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+
+def _is_of_the_database(cause: BaseException | None) -> bool:
+    """Whether it is the database that fails (locked, full, unreadable, damaged), and not what was asked of it."""
+    return isinstance(cause, sqlite3.OperationalError) or type(cause) is sqlite3.DatabaseError
+
+
+def _engine(path: Path, *, writes: bool) -> Engine:
+    engine = sqlalchemy.create_engine(
+        sqlalchemy.URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        hide_parameters=True,  # an error's text goes to the log, and values do not belong there
+        connect_args={"check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        pragmas = {
+            "busy_timeout": int(BUSY_TIMEOUT.total_seconds() * 1000),
+            "journal_mode": "WAL",
+            "synchronous": "FULL",
+            "foreign_keys": "ON",
+            "query_only": "OFF" if writes else "ON",
+        }
+        for name, value in pragmas.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that begins by reading and then writes can find the database locked by another's write, with
+        # no way to wait for it; one that takes the lock at its begin waits its turn.
+        # Said to the driver itself: by way of SQLAlchemy it would cost as much as a small query.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
