@@ -44,7 +44,11 @@ class PostgresqlDatabase(Database):
         super().__init__()
         url = url.set(drivername="postgresql+psycopg")
         self.engine = sqlalchemy.create_engine(
-            url, poolclass=NullPool, hide_parameters=True, connect_args=server_options(url, limits)
+            url,
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args=server_options(url, limits),
+            use_native_hstore=False,
         )
         self._writing = Connections(url, limits, "READ COMMITTED", read_only=False)
         self._reading = Connections(url, limits, "REPEATABLE READ", read_only=True)

@@ -272,7 +272,8 @@ async def test_of_one_application_only_so_many_are_tried_at_a_time(
         assert len(tasks.started) == 3
         receiver.free.set()
         await tasks.ended(6)
-    oldest_first = [row["notice_id"] for row in story.plane.rows(tables.notices) if row["application_id"] == slow]
+    rows = sorted(story.plane.rows(tables.notices), key=lambda row: (row["create_time"], row["notice_id"]))
+    oldest_first = [row["notice_id"] for row in rows if row["application_id"] == slow]
     first = [sent.notice_id for sent in receiver.sent if sent.url.endswith("slow")][:2]
     assert set(first) == set(oldest_first[:2])  # the two are tried at the same time
 
