@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from director.specifications.csdl_model import ANY_TYPE, VALUE_TYPES, Model, Schema, children
+from director.specifications.csdl_model import ANY_TYPE, MAX_BASES, VALUE_TYPES, Model, Schema, children
 from director.specifications.xml_tree import Element
 
 _IN_SCHEMA = frozenset(
@@ -88,6 +88,8 @@ def _structured(model: Model, schema: Schema, type: Element, kinds: tuple[str, .
         line, _ = model.lineage(type)
         if model.declared(line[-1].attributes.get("BaseType", "")) is type:
             yield _at(type, "it is a base type of itself")
+        elif len(line) > MAX_BASES:
+            yield _at(type, f"it has more than {MAX_BASES} base types above each other")
     yield from _names_once(children(type, "Property", "NavigationProperty"))
     for property in children(type, "Property"):
         yield from _refers(model, property, "Type", VALUE_TYPES)

@@ -13,6 +13,9 @@ EDM_NAMESPACES = frozenset(
 )
 """The namespaces of CSDL: 1.0, 1.1, 1.2, 2.0, 3.0 (and its draft), 4."""
 
+MAX_BASES = 50
+"""Base types that a type can have one above the other."""
+
 VALUE_TYPES = ("ComplexType", "EnumType", "TypeDefinition", "PrimitiveType")
 """The kinds of type that a property can be of."""
 
@@ -142,14 +145,15 @@ class Model:
         return f"{name} is of a namespace that is neither declared nor referred to"
 
     def lineage(self, type: Element) -> tuple[list[Element], bool]:
-        """An entity or complex type, its base type, and so on; and whether that is all that other documents leave.
+        """An entity or complex type, its base type, and so on; and whether that is all of them.
 
-        A type that is its own base ends with the first that comes again.
+        It is not where a base type is of another document, where types are bases of one another, and where there are
+        more than `MAX_BASES`.
         """
         line = [type]
         while base := line[-1].attributes.get("BaseType"):
             found = self.declared(base)
-            if found is None or any(found is each for each in line):
+            if found is None or found is type or len(line) > MAX_BASES:
                 return line, False
             line.append(found)
         return line, True

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from director.specifications.documents import ODATA_EDMX, problems_of
+from director.specifications.csdl_model import MAX_BASES
+from director.specifications.documents import MAX_PROBLEMS, ODATA_EDMX, problems_of
 from director.specifications.parsing import MAX_DEPTH, MAX_NODES
 
 EDM = {"v2": "http://schemas.microsoft.com/ado/2008/09/edm", "v3": "http://schemas.microsoft.com/ado/2009/11/edm"}
@@ -294,6 +295,14 @@ def test_an_entity_that_no_document_declares_is_a_problem() -> None:
 
 def test_a_document_that_is_nested_too_deep_is_refused() -> None:
     assert found_in("<a>" * 100_000) == [f"it is nested deeper than {MAX_DEPTH} levels"]
+
+
+def test_types_that_are_bases_of_ever_more_types_are_not_followed_for_ever() -> None:
+    chain = "".join(f'<ComplexType Name="T{n}" BaseType="s.T{n + 1}"/>' for n in range(MAX_BASES + 1))
+    found = found_in(v4(chain + f'<ComplexType Name="T{MAX_BASES + 1}"/>'))
+    assert found[0] == f"line 3, ComplexType T0: it has more than {MAX_BASES} base types above each other"
+    long = "".join(f'<ComplexType Name="T{n}" BaseType="s.T{n + 1}"/>' for n in range(20_000))
+    assert len(found_in(v4(long))) == MAX_PROBLEMS
 
 
 def test_a_document_of_too_many_elements_is_refused() -> None:
