@@ -1,5 +1,8 @@
 """Applications: systems that offer APIs and events to the Runtimes they serve."""
 
+from collections.abc import Collection
+from typing import Any
+
 from moorage.director.v1.application_pb2 import (
     Application,
     ApplicationState,
@@ -15,9 +18,9 @@ from moorage.director.v1.application_pb2 import (
     UpdateApplicationResponse,
 )
 
-from director import resource
+from director import labels, resource
 from director.changes import Action, Kind, Mutation
-from director.kinds import APPLICATION
+from director.kinds import APPLICATION, RUNTIME
 from director.memberships import leave_groups
 from director.store import Transaction, specifications
 from director.store.groups import GROUP_APPLICATIONS
@@ -26,33 +29,41 @@ from director.times import to_timestamp
 from director.webhooks import outbox
 from mesh.paging import read_page
 
+_SEEN_BY_RUNTIMES = frozenset({"name", "description", "provider", "base_url"})
+"""The fields that are part of what a Runtime knows of an Application."""
+
 
 def create_application(
     tx: Transaction, mutation: Mutation, request: CreateApplicationRequest
 ) -> CreateApplicationResponse:
-    """Register an Application; raises `Refusal` (NAME_TAKEN)."""
+    """Register an Application; raises `Refusal` (NAME_TAKEN, RUNTIME_NOT_FOUND, LABEL_INVALID)."""
     values = {
-        "name": request.application.name,
-        "description": request.application.description,
+        **_values(request.application, APPLICATION.settable),
         "configuration_revision": mutation.revision,
         "state": ApplicationState.APPLICATION_STATE_INITIAL,
         "state_time": mutation.micros,
+        "state_reason": "it is registered",
+        "last_seen_time": None,
     }
+    _check_eventing_runtime(tx, values)
     row = resource.create(tx, mutation, APPLICATION, values)
+    labels.relabel(tx, APPLICATION, row["application_id"], labels.NONE, row["labels"])
     _record(mutation, Action.CREATE, row["application_id"])
-    return CreateApplicationResponse(application=_message(row))
+    return CreateApplicationResponse(application=application_message(row))
 
 
 def get_application(tx: Transaction, request: GetApplicationRequest) -> GetApplicationResponse:
     """Read an Application; raises `Refusal` (APPLICATION_NOT_FOUND)."""
-    return GetApplicationResponse(application=_message(resource.get(tx, APPLICATION, request.application_id)))
+    return GetApplicationResponse(
+        application=application_message(resource.get(tx, APPLICATION, request.application_id))
+    )
 
 
 def list_applications(tx: Transaction, request: ListApplicationsRequest) -> ListApplicationsResponse:
     """Read a page of Applications by name; raises `Refusal` (PAGE_TOKEN_INVALID)."""
     page = read_page(request, lambda after, limit: APPLICATIONS.page(tx, after, limit), APPLICATIONS.place)
     return ListApplicationsResponse(
-        applications=[_message(row) for row in page.rows], next_page_token=page.next_page_token
+        applications=[application_message(row) for row in page.rows], next_page_token=page.next_page_token
     )
 
 
@@ -61,17 +72,21 @@ def update_application(
 ) -> UpdateApplicationResponse:
     """Change an Application.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN,
+    RUNTIME_NOT_FOUND, LABEL_INVALID). What Runtimes do not know of it changes nothing of their configuration.
     """
     sent = request.application
     fields = resource.fields_to_set(APPLICATION, request.update_mask, sent)
     row = resource.get(tx, APPLICATION, sent.application_id)
     resource.check_etag(row, sent.etag)
-    values = {name: getattr(sent, name) for name in fields}
-    changed = resource.update(tx, mutation, APPLICATION, row, values, ("revision", "configuration_revision"))
+    values = {name: value for name, value in _values(sent, fields).items() if value != row[name]}
+    _check_eventing_runtime(tx, values)
+    seen = ("configuration_revision",) if not _SEEN_BY_RUNTIMES.isdisjoint(values) else ()
+    changed = resource.update(tx, mutation, APPLICATION, row, values, ("revision", *seen))
     if changed is not None:
+        labels.relabel(tx, APPLICATION, sent.application_id, row["labels"], changed["labels"])
         _record(mutation, Action.UPDATE, sent.application_id)
-    return UpdateApplicationResponse(application=_message(changed or row))
+    return UpdateApplicationResponse(application=application_message(changed or row))
 
 
 def delete_application(
@@ -89,11 +104,9 @@ def delete_application(
     return DeleteApplicationResponse()
 
 
-def _record(mutation: Mutation, action: Action, id: str) -> None:
-    mutation.record(action, Kind.APPLICATION, id, application_id=id)
-
-
-def _message(row: Values) -> Application:
+def application_message(row: Values) -> Application:
+    """An Application as clients see it."""
+    last_seen = row["last_seen_time"]
     return Application(
         application_id=row["application_id"],
         name=row["name"],
@@ -102,4 +115,29 @@ def _message(row: Values) -> Application:
         update_time=to_timestamp(row["update_time"]),
         etag=resource.etag(row["revision"]),
         revision=row["revision"],
+        provider=row["provider"],
+        labels=labels.from_json(row["labels"]),
+        base_url=row["base_url"],
+        health_url=row["health_url"],
+        eventing_runtime_id=row["eventing_runtime_id"],
+        state=row["state"],
+        state_time=to_timestamp(row["state_time"]),
+        state_reason=row["state_reason"],
+        last_seen_time=to_timestamp(last_seen) if last_seen is not None else None,
     )
+
+
+def _values(sent: Application, fields: Collection[str]) -> dict[str, Any]:
+    """What of the fields that clients set is to be stored."""
+    values = {name: getattr(sent, name) for name in fields}
+    return {**values, "labels": labels.to_json(sent.labels)} if "labels" in values else values
+
+
+def _check_eventing_runtime(tx: Transaction, values: Values) -> None:
+    id = values.get("eventing_runtime_id")
+    if id and RUNTIME.registry.find(tx, id) is None:
+        raise resource.not_found(RUNTIME, id, field="application.eventing_runtime_id")
+
+
+def _record(mutation: Mutation, action: Action, id: str) -> None:
+    mutation.record(action, Kind.APPLICATION, id, application_id=id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.changes import Kind
-from director.store.registry import APIS, APPLICATIONS, EVENT_APIS, GROUPS, RUNTIMES, Registry
+from director.store.registry import APIS, APPLICATIONS, EVENT_APIS, GROUPS, LABEL_DEFINITIONS, RUNTIMES, Registry
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ APPLICATION = ResourceKind(
     registry=APPLICATIONS,
     not_found=Reason.REASON_APPLICATION_NOT_FOUND,
     required=("name",),
-    optional=("description",),
+    optional=("description", "provider", "labels", "base_url", "health_url", "eventing_runtime_id"),
 )
 
 API = ResourceKind(
@@ -83,5 +83,14 @@ RUNTIME = ResourceKind(
     registry=RUNTIMES,
     not_found=Reason.REASON_RUNTIME_NOT_FOUND,
     required=("name",),
-    optional=("description", "event_url"),
+    optional=("description", "event_url", "labels"),
+)
+
+LABEL_DEFINITION = ResourceKind(
+    kind=Kind.LABEL_DEFINITION,
+    field="label_definition",
+    registry=LABEL_DEFINITIONS,
+    not_found=Reason.REASON_LABEL_DEFINITION_NOT_FOUND,
+    required=(),
+    optional=("description", "schema"),
 )

@@ -62,7 +62,8 @@ def _outcome_known(row: Values, request: ReportConfigurationRequest) -> bool:
 
 def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.ValueType) -> None:
     runtime_id = row["runtime_id"]
-    RUNTIMES.update(tx, runtime_id, {"state": state, "revision": mutation.revision})
+    ready_time = mutation.micros if state == RuntimeState.RUNTIME_STATE_READY else None
+    RUNTIMES.update(tx, runtime_id, {"state": state, "ready_time": ready_time, "revision": mutation.revision})
     mutation.record(Action.UPDATE, Kind.RUNTIME, runtime_id, runtime_id=runtime_id)
     application_ids = GROUP_APPLICATIONS.in_groups(tx, GROUP_RUNTIMES.groups_of(tx, runtime_id))
     # One whose first configurations failed is FAILED, and has run nothing yet all the same.

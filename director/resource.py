@@ -61,8 +61,8 @@ def check_name(tx: Transaction, kind: ResourceKind, values: Values) -> None:
     if holder is not None:
         raise Refusal(
             Reason.REASON_NAME_TAKEN,
-            f"another {kind.noun} is named {values['name']}",
-            field=f"{kind.field}.name",
+            f"another {kind.noun} is named {values[kind.registry.name]}",
+            field=f"{kind.field}.{kind.registry.name}",
             metadata={"id": holder},
         )
 
@@ -128,13 +128,13 @@ def update(
         return None
     stamps = {"update_time": mutation.micros, **dict.fromkeys(revisions, mutation.revision)}
     changed = {**row, **differing, **stamps}
-    if "name" in differing:
+    if kind.registry.name in differing:
         check_name(tx, kind, changed)
     kind.registry.update(tx, row[kind.registry.key], {**differing, **stamps})
     return changed
 
 
 def _is_populated(message: Message, name: str) -> bool:
-    if message.DESCRIPTOR.fields_by_name[name].message_type is not None:
+    if message.DESCRIPTOR.fields_by_name[name].has_presence:
         return message.HasField(name)
     return bool(getattr(message, name))

@@ -1,6 +1,8 @@
 """Runtimes: where workloads run, and what their agents last reported."""
 
 import json
+from collections.abc import Collection
+from typing import Any
 
 from moorage.director.v1.configuration_pb2 import ResourceFailure
 from moorage.director.v1.runtime_pb2 import (
@@ -19,11 +21,12 @@ from moorage.director.v1.runtime_pb2 import (
 )
 from moorage.director.v1.runtime_state_pb2 import RuntimeState
 
-from director import resource
+from director import labels, resource
 from director.changes import Action, Kind, Mutation
 from director.kinds import GROUP, RUNTIME
 from director.memberships import join_groups, leave_groups
 from director.store import Transaction
+from director.store.desired import desired_revision
 from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
 from director.store.registry import RUNTIMES, Values
 from director.times import to_timestamp
@@ -38,20 +41,21 @@ _NO_REPORT = {
     "status_failures": "[]",
     "agent_version": "",
     "report_time": None,
+    "ready_time": None,
+    "last_seen_time": None,
 }
 
 
 def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRequest) -> CreateRuntimeResponse:
-    """Register a Runtime, in its first groups; raises `Refusal` (NAME_TAKEN, GROUP_NOT_FOUND)."""
+    """Register a Runtime, in its first groups; raises `Refusal` (NAME_TAKEN, GROUP_NOT_FOUND, LABEL_INVALID)."""
     resource.require_all(tx, GROUP, "group_ids", request.group_ids)
     values = {
-        "name": request.runtime.name,
-        "description": request.runtime.description,
-        "event_url": request.runtime.event_url,
+        **_values(request.runtime, RUNTIME.settable),
         "state": RuntimeState.RUNTIME_STATE_PENDING,
         **_NO_REPORT,
     }
     row = resource.create(tx, mutation, RUNTIME, values)
+    labels.relabel(tx, RUNTIME, row["runtime_id"], labels.NONE, row["labels"])
     _record(mutation, Action.CREATE, row["runtime_id"])
     join_groups(tx, mutation, row["runtime_id"], request.group_ids)
     return CreateRuntimeResponse(runtime=_message(row))
@@ -59,13 +63,16 @@ def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRe
 
 def get_runtime(tx: Transaction, request: GetRuntimeRequest) -> GetRuntimeResponse:
     """Read a Runtime; raises `Refusal` (RUNTIME_NOT_FOUND)."""
-    return GetRuntimeResponse(runtime=_message(resource.get(tx, RUNTIME, request.runtime_id)))
+    runtime = _message(resource.get(tx, RUNTIME, request.runtime_id))
+    runtime.desired_revision = desired_revision(tx, request.runtime_id)
+    return GetRuntimeResponse(runtime=runtime)
 
 
 def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimesResponse:
     """Read a page of Runtimes by name; raises `Refusal` (PAGE_TOKEN_INVALID).
 
-    What could not be applied is left out: it may be much, and a page of it more than a message takes.
+    What could not be applied is left out: it may be much, and a page of it more than a message takes. So is the
+    desired revision, which is found out for each.
     """
     page = read_page(request, lambda after, limit: RUNTIMES.page(tx, after, limit), RUNTIMES.place)
     runtimes = [_message({**row, "status_failures": "[]"}) for row in page.rows]
@@ -75,15 +82,16 @@ def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimes
 def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRequest) -> UpdateRuntimeResponse:
     """Change a Runtime.
 
-    Raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN, LABEL_INVALID).
     Applications hear of a new name or event URL of a Runtime that is READY; before that they do not use it.
     """
     sent = request.runtime
     fields = resource.fields_to_set(RUNTIME, request.update_mask, sent)
     row = resource.get(tx, RUNTIME, sent.runtime_id)
     resource.check_etag(row, sent.etag)
-    changed = resource.update(tx, mutation, RUNTIME, row, {name: getattr(sent, name) for name in fields})
+    changed = resource.update(tx, mutation, RUNTIME, row, _values(sent, fields))
     if changed is not None:
+        labels.relabel(tx, RUNTIME, sent.runtime_id, row["labels"], changed["labels"])
         _record(mutation, Action.UPDATE, sent.runtime_id)
         ready = row["state"] == RuntimeState.RUNTIME_STATE_READY
         if ready and any(changed[name] != row[name] for name in _SEEN_BY_APPLICATIONS):
@@ -110,7 +118,14 @@ def _record(mutation: Mutation, action: Action, id: str) -> None:
     mutation.record(action, Kind.RUNTIME, id, runtime_id=id)
 
 
+def _values(sent: Runtime, fields: Collection[str]) -> dict[str, Any]:
+    """What of the fields that clients set is to be stored."""
+    values = {name: getattr(sent, name) for name in fields}
+    return {**values, "labels": labels.to_json(sent.labels)} if "labels" in values else values
+
+
 def _message(row: Values) -> Runtime:
+    last_seen = row["last_seen_time"]
     return Runtime(
         runtime_id=row["runtime_id"],
         name=row["name"],
@@ -122,6 +137,8 @@ def _message(row: Values) -> Runtime:
         update_time=to_timestamp(row["update_time"]),
         etag=resource.etag(row["revision"]),
         revision=row["revision"],
+        labels=labels.from_json(row["labels"]),
+        last_seen_time=to_timestamp(last_seen) if last_seen is not None else None,
     )
 
 

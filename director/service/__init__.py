@@ -3,6 +3,7 @@
 from director.service.applications import ApplicationCalls
 from director.service.calls import Parts
 from director.service.groups import GroupCalls
+from director.service.labels import LabelCalls
 from director.service.offers import OfferCalls
 from director.service.runtimes import RuntimeCalls
 from director.service.views import ViewCalls
@@ -10,5 +11,5 @@ from director.service.views import ViewCalls
 __all__ = ["DirectorService", "Parts"]
 
 
-class DirectorService(ApplicationCalls, OfferCalls, GroupCalls, RuntimeCalls, ViewCalls):
+class DirectorService(ApplicationCalls, OfferCalls, GroupCalls, RuntimeCalls, LabelCalls, ViewCalls):
     """Serves `moorage.director.v1.Director`, a room for each kind of resource."""

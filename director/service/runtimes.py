@@ -27,7 +27,8 @@ class RuntimeCalls(Calls):
 
     async def GetRuntime(self, request: GetRuntimeRequest, context: Context) -> GetRuntimeResponse:
         """Read a Runtime."""
-        return await self._database.glance(runtimes.get_runtime, request)
+        # Not a glance: what it is to run is found out from all that its groups have and had.
+        return await self._database.read(runtimes.get_runtime, request)
 
     async def ListRuntimes(self, request: ListRuntimesRequest, context: Context) -> ListRuntimesResponse:
         """Read a page of Runtimes."""

@@ -41,11 +41,16 @@ def test_a_message_field_is_populated_when_it_is_there() -> None:
     assert "specification" not in fields_to_set(API, FieldMask(), Api(name="n"))
 
 
+def test_a_map_is_populated_when_it_has_an_entry() -> None:
+    assert "labels" in fields_to_set(RUNTIME, FieldMask(), Runtime(labels={"region": ""}))
+    assert "labels" not in fields_to_set(RUNTIME, FieldMask(), Runtime(labels={}))
+
+
 def test_fields_that_cannot_be_set_are_each_named_beside_those_that_can() -> None:
     mask = FieldMask(paths=["name", "state", "nonsense"])
     with refused("UPDATE_MASK_INVALID", "update_mask", "update_mask") as refusal:
         fields_to_set(RUNTIME, mask, Runtime(name="n"))
-    assert refusal.metadata == {"settable": "name,description,event_url"}
+    assert refusal.metadata == {"settable": "name,description,event_url,labels"}
     assert [each.description.split()[0] for each in refusal.violations] == ["nonsense", "state"]
 
 
