@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import applied, read, startup
+from bench import applied, read, registry, startup
 from bench.figures import Figure, table, write
 
-PARTS = {"startup": startup.measure, "read": read.measure, "applied": applied.measure}
+PARTS = {"startup": startup.measure, "read": read.measure, "applied": applied.measure, "registry": registry.measure}
 
 
 def main() -> None:

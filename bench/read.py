@@ -1,8 +1,5 @@
 """One read: `GetApplication` by an administrator, beside the same message from a bare server."""
 
-import statistics
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest, GetApplicationRequest
@@ -10,7 +7,8 @@ from moorage.director.v1.director_pb2_grpc import DirectorStub
 
 from bench.bare import BareStub
 from bench.figures import Figure
-from bench.processes import bare, cpu_seconds, plane
+from bench.processes import bare, plane
+from bench.side import Side
 from certs.identity import Identity
 from mesh.channel import open_channel
 
@@ -31,8 +29,8 @@ async def measure(work: Path) -> dict[str, Figure]:
                 created = (await director.CreateApplication(create)).application
                 request = GetApplicationRequest(application_id=created.application_id)
                 sides = {
-                    "moorage": _Side(lambda: director.GetApplication(request), at.pids["director"]),
-                    "bare": _Side(lambda: floor.get(request), bare_pid),
+                    "moorage": Side(lambda: director.GetApplication(request), at.pids["director"], CALLS),
+                    "bare": Side(lambda: floor.get(request), bare_pid, CALLS),
                 }
                 for _ in range(ROUNDS):
                     for side in sides.values():
@@ -49,30 +47,3 @@ async def measure(work: Path) -> dict[str, Figure]:
             moorage.p50(), floor_side.p50(), "us", "time of one GetApplication, one at a time, beside bare grpc.aio"
         ),
     }
-
-
-class _Side:
-    def __init__(self, call: Callable[[], Awaitable[object]], pid: int) -> None:
-        self._call = call
-        self._pid = pid
-        self._cpu: list[float] = []
-        self._times: list[float] = []
-        self._warm = False
-
-    async def round(self) -> None:
-        if not self._warm:
-            for _ in range(200):
-                await self._call()
-            self._warm = True
-        before = cpu_seconds(self._pid)
-        for _ in range(CALLS):
-            begin = time.perf_counter()
-            await self._call()
-            self._times.append(time.perf_counter() - begin)
-        self._cpu.append(cpu_seconds(self._pid) - before)
-
-    def cpu(self) -> float:
-        return statistics.median(self._cpu) / CALLS * 1e6
-
-    def p50(self) -> float:
-        return statistics.median(self._times) * 1e6

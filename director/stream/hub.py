@@ -146,6 +146,9 @@ class Hub:
     async def _advance(self) -> None:
         self._let_go()
         waiting = [each for each in self._arrivals if not each.closed]
+        if not waiting and not self._readers:
+            self._begin_anew()  # nobody is told anything: there is nothing to follow
+            return
         arriving, self._arrivals = waiting[:_MOST_ARRIVALS], waiting[_MOST_ARRIVALS:]
         if self._arrivals:
             self._work.set()
