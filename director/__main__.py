@@ -17,6 +17,7 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 from certs.clock import system_clock
 from certs.identity import Identity
 from director.keys import key_provider, open_seal
+from director.presence import Presence
 from director.retention import Forgetting, Retention
 from director.service import DirectorService, Parts
 from director.serving.hub import ApplicationHub
@@ -72,11 +73,15 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     await application_hub.start()
     stack.push_async_callback(application_hub.stop)
     parts = Parts(database, hub, application_hub, inspector, seal, trust_domain, system_clock, _new_id)
+    presence = Presence(database, system_clock, timedelta(seconds=settings.stale_after))
+    await presence.start()
+    stack.push_async_callback(presence.stop)
     server = MeshServer(
         settings.listen,
         identity,
         [Service(DIRECTOR, partial(add_DirectorServicer_to_server, DirectorService(parts)))],
         readiness=Readiness(DIRECTOR.full_name, {"database": database.check}),
+        observer=presence,
     )
     await server.start()
     stack.push_async_callback(server.stop)

@@ -40,6 +40,9 @@ class DirectorSettings:
     bookmark_interval: float = 60.0
     """After how long, at most, a Runtime that is sent nothing is told how far the change log has come."""
 
+    stale_after: float = 300.0
+    """After how long without a call or a stream an Application that was CONNECTED is STALE."""
+
     sealing_key_provider: Literal["file", "command"] = "file"
     """Who wraps data keys from now on: sealing_key, or sealing_key_command. Each unwraps what it wrapped before."""
 

@@ -50,13 +50,27 @@ Handler = Any  # grpc's types know the handlers of synchronous servers only
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+class CallObserver:
+    """Is told who calls; this one takes no note. On the event loop and within each call, so it has no time to spend."""
+
+    def called(self, caller: Caller) -> None:
+        """A party called, whatever will be answered."""
+
+    def stream_began(self, caller: Caller) -> None:
+        """A stream of a party was let in."""
+
+    def stream_ended(self, caller: Caller) -> None:
+        """It ended."""
+
+
 class Pipeline(grpc.aio.ServerInterceptor):
     """One server's pipeline. `drain` ends its streams and turns new calls away."""
 
-    def __init__(self, rules: AccessRules, peers: Peers, clock: Clock) -> None:
+    def __init__(self, rules: AccessRules, peers: Peers, clock: Clock, observer: CallObserver) -> None:
         self._rules = rules
         self._peers = peers
         self._clock = clock
+        self._observer = observer
         self._validator = Validator()
         self._wrapped: dict[str, Handler] = {}
         self._streams: dict[asyncio.Timeout, asyncio.Task[Any]] = {}
@@ -143,6 +157,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
             request = self._admit(method, handler, content, context)
             loop, expiry = asyncio.get_running_loop(), self._expiry()
             messages: AsyncIterator[Any] = handler.unary_stream(request, context)
+            caller = call.current_caller()
+            self._observer.stream_began(caller)
             try:
                 limit.reschedule(expiry)
                 async for message in messages:
@@ -153,6 +169,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
                     if not self._draining:
                         limit.reschedule(expiry)
             finally:
+                self._observer.stream_ended(caller)
                 await messages.aclose()  # type: ignore[attr-defined]  # async generators have it
 
         return self._streaming(method, run)
@@ -203,6 +220,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
             raise _draining()
         caller = self._peers.caller(context)
         call.enter(caller, call.current_request_id(), address)
+        if caller is not None:
+            self._observer.called(caller)
         return caller, self._rules.grants(method, caller)
 
     def _admit(self, method: str, handler: Handler, content: bytes, context: Context) -> Message:

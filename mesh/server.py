@@ -17,7 +17,7 @@ from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
 from mesh.limits import MAX_TRANSPORT_BYTES
 from mesh.peer import Peers
-from mesh.pipeline import DRAIN_SPREAD, Pipeline
+from mesh.pipeline import DRAIN_SPREAD, CallObserver, Pipeline
 
 STOP_GRACE = 3.0
 """Seconds that calls under way have to end once a server stops."""
@@ -77,6 +77,7 @@ class MeshServer:
         readiness: Readiness | None = None,
         enrolment: bool = False,
         clock: Clock = system_clock,
+        observer: CallObserver | None = None,
     ) -> None:
         if not mesh.TLS_1_3_ONLY:
             raise RuntimeError("grpc was imported before mesh, so TLS 1.2 would be offered: import mesh first")
@@ -86,7 +87,7 @@ class MeshServer:
         self._certificates = _LiveCertificates(identity, enrolment=enrolment)
         trust_domain = self._certificates.loaded.spiffe_id.trust_domain
         rules = AccessRules.of(each.descriptor for each in services)
-        self._pipeline = Pipeline(rules, Peers(trust_domain, clock), clock)
+        self._pipeline = Pipeline(rules, Peers(trust_domain, clock), clock, observer or CallObserver())
         self._server = grpc.aio.server(interceptors=(self._pipeline,), options=_options(enrolment=enrolment))
         for service in services:
             service.register(self._server)

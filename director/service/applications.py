@@ -3,6 +3,8 @@
 from functools import partial
 
 from moorage.director.v1.application_pb2 import (
+    ConfirmPairingRequest,
+    ConfirmPairingResponse,
     CreateApplicationRequest,
     CreateApplicationResponse,
     DeleteApplicationRequest,
@@ -11,6 +13,8 @@ from moorage.director.v1.application_pb2 import (
     GetApplicationResponse,
     ListApplicationsRequest,
     ListApplicationsResponse,
+    ReportApplicationStatusRequest,
+    ReportApplicationStatusResponse,
     UpdateApplicationRequest,
     UpdateApplicationResponse,
 )
@@ -23,8 +27,9 @@ from moorage.director.v1.webhook_pb2 import (
     UpdateWebhookResponse,
 )
 
-from director import applications
+from director import application_states, applications
 from director.service.calls import Calls, Context
+from director.times import to_micros
 from director.webhooks import settings as webhooks
 
 
@@ -50,6 +55,18 @@ class ApplicationCalls(Calls):
     async def DeleteApplication(self, request: DeleteApplicationRequest, context: Context) -> DeleteApplicationResponse:
         """Remove an Application."""
         return await self._change(applications.delete_application, request)
+
+    async def ReportApplicationStatus(
+        self, request: ReportApplicationStatusRequest, context: Context
+    ) -> ReportApplicationStatusResponse:
+        """Take an Application's word on how it fares."""
+        now = to_micros(self._parts.clock())
+        return await self._database.write(application_states.report_application_status, request, now)
+
+    async def ConfirmPairing(self, request: ConfirmPairingRequest, context: Context) -> ConfirmPairingResponse:
+        """Take note that an Application has a certificate."""
+        now = to_micros(self._parts.clock())
+        return await self._database.write(application_states.confirm_pairing, request, now)
 
     async def GetWebhook(self, request: GetWebhookRequest, context: Context) -> GetWebhookResponse:
         """Read an Application's webhook."""
