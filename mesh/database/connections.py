@@ -67,7 +67,7 @@ class Connections:
 
         Raises what `work` raises, and what psycopg raises, or SQLAlchemy of it, for a server that cannot be used.
         """
-        async with self._in_time("all connections are in use"):
+        async with _in_time(self._limits.wait, "all connections are in use"):
             await self._free.acquire()
         try:
             connection = self._take() or await self._connect()
@@ -102,18 +102,10 @@ class Connections:
         return None
 
     async def _connect(self) -> "_Connection":
-        async with self._in_time("the server does not answer"):
+        async with _in_time(self._limits.connect, "the server does not answer"):
             connection = _Connection(await self._engine.connect())
         self._open.add(connection)
         return connection
-
-    @asynccontextmanager
-    async def _in_time(self, otherwise: str) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._limits.connect):
-                yield
-        except TimeoutError:
-            raise ConnectionTimeout(otherwise) from None
 
     def _give_back(self, connection: "_Connection") -> None:
         if connection.settled and not self._closed:
@@ -155,13 +147,23 @@ class _Connection:
     def cut(self) -> None:
         """Make whoever waits for the server find it gone."""
         if not self._driver.closed:
-            with socket.socket(fileno=os.dup(self._descriptor)) as wire:
+            # To shut a descriptor down, its family need not be known.
+            with socket.socket(socket.AF_UNIX, fileno=os.dup(self._descriptor)) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         _at_once(self._driver.close())
         _at_once(self._connection.invalidate())
         _at_once(self._connection.close())
+
+
+@asynccontextmanager
+async def _in_time(seconds: float, otherwise: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise ConnectionTimeout(otherwise) from None
 
 
 def _at_once(work: Coroutine[Any, Any, None]) -> None:

@@ -11,7 +11,10 @@ class Limits:
     """Connections to the server, at most: a third each for units that write, read and glance. One more listens."""
 
     connect: float = 5.0
-    """How long connecting may take, or waiting for a connection that is in use."""
+    """How long connecting may take."""
+
+    wait: float = 5.0
+    """How long a unit may wait for a connection while all are in use."""
 
     statement: float = 10.0
     """How long the server may work on one statement."""

@@ -96,7 +96,7 @@ class PostgresqlDatabase(Database):
     async def check(self) -> None:
         """Raise `Refusal` (DATABASE_UNAVAILABLE) unless the server can be written and no write failed of late."""
         failed = self._failed_of_late()
-        read_only = await self.glance(lambda tx: tx.execute(_IN_RECOVERY).scalar())
+        read_only = await self._untorn(self._run(self._writing, _read, _is_read_only, (), {}))
         if read_only or failed:
             raise unavailable()
 
@@ -129,9 +129,10 @@ class PostgresqlDatabase(Database):
                 if _met_others(cause) and tries_left:
                     await asyncio.sleep(backoff.next())
                 elif _met_others(cause) or _is_of_the_database(cause):
-                    _log.error("database unavailable", error=str(cause))
+                    _log.error("database unavailable", error=_told(cause))
                     raise unavailable() from error
                 else:
+                    _forget_values(error, cause)
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -170,6 +171,11 @@ def _read(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> A
         return rolled_back.result
 
 
+def _is_read_only(tx: Connection) -> bool:
+    """Whether the server takes no writes: it is a standby, or was told so."""
+    return bool(tx.execute(_READ_ONLY).scalar())
+
+
 def _execute(tx: Connection, statements: bytes) -> None:
     connection: Any = tx.connection.dbapi_connection
     connection.run_async(lambda driver: driver.execute(statements, prepare=False))
@@ -196,6 +202,19 @@ def _is_of_the_database(cause: BaseException | None) -> bool:
     return cause.sqlstate in _UNAVAILABLE or cause.sqlstate[:2] in _UNAVAILABLE_CLASSES
 
 
+def _told(cause: BaseException | None) -> str:
+    """What happened, without the detail that has the values of the row which it happened to."""
+    primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    return primary or str(cause)
+
+
+def _forget_values(error: BaseException, cause: BaseException | None) -> None:
+    """Have the text of an error that goes on say no more than `_told`: it goes to the log, and values do not."""
+    for each in (error, cause):
+        if each is not None:
+            each.args = (_told(cause),)
+
+
 _MET_OTHERS = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock."""
 
@@ -206,4 +225,4 @@ _UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58", "XX"})
 """Connection, authorization, no such database, resources, operator, system, internal (PostgreSQL, appendix A)."""
 
 _NOTIFY_AND_COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
-_IN_RECOVERY = text("SELECT pg_is_in_recovery()")
+_READ_ONLY = text("SELECT current_setting('transaction_read_only') = 'on'")

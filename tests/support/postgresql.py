@@ -21,7 +21,6 @@ START = 60.0
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
     "shared_buffers": "32MB",
@@ -100,6 +99,12 @@ class PostgresqlServer:
     def drop_database(self, name: str) -> None:
         """Delete a database, whoever is connected to it."""
         self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def require_password(self, role: str) -> None:
+        """Have this role say a password, as it must on most servers; all others connect as they like."""
+        rules = self._cluster / "pg_hba.conf"
+        rules.write_text(f"local all {role} scram-sha-256\n{rules.read_text()}")
+        self._administer(sql.SQL("SELECT pg_reload_conf()"))
 
     @property
     def _cluster(self) -> Path:
