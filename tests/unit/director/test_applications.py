@@ -1,7 +1,10 @@
 """Applications: created, read, changed and removed with all that hangs on them."""
 
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from moorage.director.v1.application_pb2 import (
     Application,
+    ApplicationState,
     CreateApplicationRequest,
     DeleteApplicationRequest,
     GetApplicationRequest,
@@ -10,6 +13,7 @@ from moorage.director.v1.application_pb2 import (
 
 from director.applications import create_application, delete_application, get_application, update_application
 from director.changes import Action, Kind
+from director.kinds import APPLICATION
 from director.store import tables
 from tests.unit.director.plane import Plane, new_id, openapi
 from tests.unit.director.refused import refused
@@ -23,6 +27,30 @@ def test_what_was_created_is_what_is_read(plane: Plane) -> None:
     assert (
         plane.read(get_application, GetApplicationRequest(application_id=created.application_id)).application == created
     )
+
+
+def test_every_field_that_can_be_set_is_stored_and_can_be_emptied_again(plane: Plane) -> None:
+    runtime = plane.runtime("prod")
+    full = Application(
+        name="orders",
+        description="Takes orders.",
+        provider="ACME",
+        labels={"region": "eu"},
+        base_url="https://orders.test",
+        health_url="https://orders.test/healthz",
+        eventing_runtime_id=runtime.runtime_id,
+    )
+    created = plane.change(create_application, CreateApplicationRequest(application=full)).application
+    for name in APPLICATION.settable:
+        assert getattr(created, name) == getattr(full, name), name
+    assert (
+        plane.read(get_application, GetApplicationRequest(application_id=created.application_id)).application == created
+    )
+
+    emptied = Application(application_id=created.application_id, name="orders")
+    request = UpdateApplicationRequest(application=emptied, update_mask=FieldMask(paths=["*"]))
+    updated = plane.change(update_application, request).application
+    assert all(not getattr(updated, name) for name in APPLICATION.optional)
 
 
 def test_the_id_and_times_that_a_client_sends_are_not_taken(plane: Plane) -> None:
@@ -126,8 +154,55 @@ def test_a_delete_takes_all_that_hangs_on_the_application(plane: Plane) -> None:
     assert told == [(Action.REMOVE, Kind.MEMBER, group.group_id), (Action.DELETE, Kind.APPLICATION, None)]
 
 
-def test_a_new_name_moves_the_configuration_revision_that_runtimes_go_by(plane: Plane) -> None:
+@pytest.mark.parametrize(
+    "fields", [{"name": "shop"}, {"description": "new"}, {"provider": "ACME"}, {"base_url": "https://shop.test"}]
+)
+def test_what_runtimes_know_of_it_moves_the_configuration_revision_that_they_go_by(
+    plane: Plane, fields: dict[str, str]
+) -> None:
     created = plane.application("orders")
-    sent = Application(application_id=created.application_id, name="shop")
+    sent = Application(application_id=created.application_id, **fields)  # type: ignore[arg-type]  # texts, all of them
     plane.change(update_application, UpdateApplicationRequest(application=sent))
-    assert plane.rows(tables.applications)[0]["configuration_revision"] == plane.revision
+    assert plane.rows(tables.applications)[0]["configuration_revision"] == plane.revision == created.revision + 1
+
+
+def test_what_runtimes_do_not_know_of_it_does_not(plane: Plane) -> None:
+    created = plane.application("orders")
+    runtime = plane.runtime("prod")
+    for sent in (
+        Application(health_url="https://orders.test/healthz"),
+        Application(labels={"region": "eu"}),
+        Application(eventing_runtime_id=runtime.runtime_id),
+        Application(name="orders", description="", labels={"region": "us"}),
+    ):
+        before = plane.revision
+        sent.application_id = created.application_id
+        updated = plane.change(update_application, UpdateApplicationRequest(application=sent)).application
+        assert updated.revision == plane.revision == before + 1
+        [change] = plane.changes_since(before)
+        assert (change.action, change.kind, change.application_id) == (
+            Action.UPDATE,
+            Kind.APPLICATION,
+            created.application_id,
+        )
+    assert plane.rows(tables.applications)[0]["configuration_revision"] == created.revision
+
+
+def test_events_go_only_to_a_runtime_that_there_is(plane: Plane) -> None:
+    sent = Application(name="orders", eventing_runtime_id=new_id())
+    with refused("RUNTIME_NOT_FOUND", "application.eventing_runtime_id"):
+        plane.change(create_application, CreateApplicationRequest(application=sent))
+    sent.application_id = plane.application("orders").application_id
+    with refused("RUNTIME_NOT_FOUND", "application.eventing_runtime_id"):
+        plane.change(update_application, UpdateApplicationRequest(application=sent))
+
+
+def test_the_state_that_a_client_sends_is_not_taken(plane: Plane) -> None:
+    failed = ApplicationState.APPLICATION_STATE_FAILED
+    sent = Application(name="orders", state=failed, state_reason="mine")
+    created = plane.change(create_application, CreateApplicationRequest(application=sent)).application
+    assert (created.state, created.state_reason) == (ApplicationState.APPLICATION_STATE_INITIAL, "it is registered")
+    with refused("UPDATE_MASK_INVALID", "update_mask"):
+        sent.application_id = created.application_id
+        request = UpdateApplicationRequest(application=sent, update_mask=FieldMask(paths=["state"]))
+        plane.change(update_application, request)

@@ -3,15 +3,29 @@
 import json
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from moorage.director.v1.configuration_pb2 import ReportState
-from moorage.director.v1.group_pb2 import GetGroupRequest
-from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, GetRuntimeRequest, Runtime, UpdateRuntimeRequest
+from moorage.director.v1.application_pb2 import Application, DeleteApplicationRequest
+from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportState
+from moorage.director.v1.group_pb2 import (
+    AddGroupMembersRequest,
+    GetGroupRequest,
+    Group,
+    RemoveGroupMembersRequest,
+)
+from moorage.director.v1.runtime_pb2 import (
+    DeleteRuntimeRequest,
+    GetRuntimeRequest,
+    ListRuntimesRequest,
+    Runtime,
+    UpdateRuntimeRequest,
+)
 from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from sqlalchemy import update
 
+from director.applications import delete_application
 from director.changes import Action, Kind
-from director.groups import get_group
-from director.runtimes import delete_runtime, get_runtime, update_runtime
+from director.groups import add_group_members, get_group, remove_group_members
+from director.reports import report_configuration
+from director.runtimes import delete_runtime, get_runtime, list_runtimes, update_runtime
 from director.store import tables
 from tests.unit.director.plane import BEGIN, Plane, new_id
 from tests.unit.director.refused import refused
@@ -102,3 +116,100 @@ def test_a_stale_etag_is_refused(plane: Plane) -> None:
     sent = Runtime(runtime_id=runtime.runtime_id, name="other", etag='"0"')
     with refused("ETAG_MISMATCH", "etag"):
         plane.change(update_runtime, UpdateRuntimeRequest(runtime=sent))
+
+
+def test_since_when_it_is_ready_is_kept_while_it_is(plane: Plane) -> None:
+    runtime = plane.runtime("prod")
+
+    def ready_time_after(state: ReportState.ValueType, revision: int) -> int | None:
+        request = ReportConfigurationRequest(runtime_id=runtime.runtime_id, revision=revision, state=state)
+        plane.change(report_configuration, request)
+        time: int | None = plane.rows(tables.runtimes)[0]["ready_time"]
+        return time
+
+    first = ready_time_after(ReportState.REPORT_STATE_APPLIED, 0)
+    assert first is not None
+    assert ready_time_after(ReportState.REPORT_STATE_APPLIED, 1) == first
+    assert ready_time_after(ReportState.REPORT_STATE_FAILED, 1) is None
+    again = ready_time_after(ReportState.REPORT_STATE_APPLIED, 1)
+    assert again is not None
+    assert again > first
+
+
+def desired(plane: Plane, runtime: Runtime) -> int:
+    request = GetRuntimeRequest(runtime_id=runtime.runtime_id)
+    return plane.read(get_runtime, request).runtime.desired_revision
+
+
+def join(plane: Plane, group: Group, *applications: Application) -> None:
+    ids = [each.application_id for each in applications]
+    plane.change(add_group_members, AddGroupMembersRequest(group_id=group.group_id, application_ids=ids))
+
+
+def leave(
+    plane: Plane, group: Group, *, application: Application | None = None, runtime: Runtime | None = None
+) -> None:
+    request = RemoveGroupMembersRequest(
+        group_id=group.group_id,
+        application_ids=[application.application_id] if application else [],
+        runtime_ids=[runtime.runtime_id] if runtime else [],
+    )
+    plane.change(remove_group_members, request)
+
+
+def test_a_runtime_that_was_never_given_anything_has_nothing_to_run(plane: Plane) -> None:
+    group = plane.group("all")
+    runtime = plane.runtime("prod", group_ids=[group.group_id])
+    plane.group("others", [plane.application().application_id])
+    assert desired(plane, runtime) == 0
+
+
+def test_the_desired_revision_is_the_last_one_that_changed_what_the_runtime_is_to_run(plane: Plane) -> None:
+    group = plane.group("all")
+    runtime = plane.runtime("prod", group_ids=[group.group_id])
+    application = plane.application()
+    join(plane, group, application)
+    given = plane.revision
+    assert desired(plane, runtime) == given
+    plane.api(application.application_id)
+    changed = plane.revision
+    assert desired(plane, runtime) == changed
+    plane.api(plane.application().application_id)
+    plane.group("empty", [], [runtime.runtime_id])
+    assert desired(plane, runtime) == changed
+    leave(plane, group, application=application)
+    taken = plane.revision
+    assert desired(plane, runtime) == taken
+    plane.api(application.application_id)
+    leave(plane, group, runtime=runtime)
+    assert desired(plane, runtime) == taken
+
+
+def test_an_application_that_comes_by_two_groups_goes_with_the_last(plane: Plane) -> None:
+    application = plane.application()
+    runtime = plane.runtime("prod")
+    first = plane.group("first", [application.application_id], [runtime.runtime_id])
+    given = plane.revision
+    second = plane.group("second", [application.application_id], [runtime.runtime_id])
+    assert desired(plane, runtime) == given
+    leave(plane, first, application=application)
+    assert desired(plane, runtime) == given
+    leave(plane, second, runtime=runtime)
+    assert desired(plane, runtime) == plane.revision
+    join(plane, first, application)
+    assert desired(plane, runtime) == plane.revision
+
+
+def test_an_application_that_is_deleted_is_taken_from_the_runtime(plane: Plane) -> None:
+    application, other = plane.application(), plane.application()
+    runtime = plane.runtime("prod")
+    plane.group("all", [application.application_id, other.application_id], [runtime.runtime_id])
+    plane.change(delete_application, DeleteApplicationRequest(application_id=application.application_id, force=True))
+    assert desired(plane, runtime) == plane.revision
+
+
+def test_a_list_leaves_the_desired_revision_out(plane: Plane) -> None:
+    runtime = plane.runtime("prod")
+    plane.group("all", [plane.application().application_id], [runtime.runtime_id])
+    [listed] = plane.read(list_runtimes, ListRuntimesRequest()).runtimes
+    assert listed.desired_revision == 0
