@@ -11,7 +11,12 @@ from moorage.director.v1.configuration_pb2 import (
     CONFIGURATION_KIND_SNAPSHOT,
     WatchApplicationConfigurationRequest,
 )
-from moorage.director.v1.group_pb2 import AddGroupMembersRequest, RemoveGroupMembersRequest
+from moorage.director.v1.group_pb2 import (
+    AddGroupMembersRequest,
+    CreateGroupRequest,
+    Group,
+    RemoveGroupMembersRequest,
+)
 from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, Runtime, UpdateRuntimeRequest
 from moorage.errors.v1.errors_pb2 import Reason
 
@@ -29,7 +34,7 @@ async def change(plane: Plane, unit: Callable[..., Any], request: Any) -> None:
     await plane.database.write(mutate, Occasion(BEGIN, ADMIN, "call", new_id), unit, request)
 
 
-async def regroup(plane: Plane, add: str = "", remove: str = "", **members: list[str]) -> None:
+async def regroup(plane: Plane, add: str = "", remove: str = "", **members: Any) -> None:
     if add:
         await change(plane, groups.add_group_members, AddGroupMembersRequest(group_id=add, **members))
     if remove:
@@ -187,7 +192,7 @@ async def test_an_idle_stream_is_told_how_far_the_log_has_come(plane: Plane) -> 
     application = plane.application().application_id
     reader = Reader(plane, hub, application)
     await reader.until_true()
-    await change(plane, groups.create_group, groups.CreateGroupRequest(group=groups.Group(name="elsewhere")))
+    await change(plane, groups.create_group, CreateGroupRequest(group=Group(name="elsewhere")))
     await reader.until_at(plane.revision)
     assert reader.messages[-1].kind == CONFIGURATION_KIND_BOOKMARK
     await reader.stop()
