@@ -150,7 +150,7 @@ class _Parser:
         parts = [self._factor(subject)]
         while (token := self._peek()).kind not in ("end", ")", ",") and token.text not in ("AND", "OR"):
             if not token.spaced and token.kind != "(" and self._tokens[self._next - 1].kind != ")":
-                raise self._expected("white space between two terms")
+                raise self._expected("white space between two terms, or quotation marks around one")
             parts.append(self._factor(subject))
         return all_of(parts)
 

@@ -16,11 +16,11 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
-    exists,
     func,
     literal,
     not_,
     or_,
+    select,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -93,12 +93,13 @@ class _Builder:
         if self._labels is None:
             raise ValueError(f"there is no table of the labels of {self._id}")
         labels = self._labels.c
-        wanted = [labels[self._id.name] == self._id]
+        # Not EXISTS: SQLite would look for the labels of each thing, where their index gives the things.
+        found = select(labels[self._id.name])
         if test.keyed:
-            wanted.append(labels.key == self._parameter(String()))
+            found = found.where(labels.key == self._parameter(String()))
         if test.operation is not Operation.IS_SET:
-            wanted.append(self._test(labels.value, test))
-        return exists().where(*wanted)
+            found = found.where(self._test(labels.value, test))
+        return self._id.in_(found)
 
     def _test(self, column: ColumnElement[Any], test: Test) -> ColumnElement[bool]:
         if test.operation is Operation.IS_SET:

@@ -3,16 +3,22 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
 
+from director.search.query import EVERYTHING
+from director.store.search import NOWHERE, Search
 from director.store.tables import (
     apis,
+    application_labels,
     applications,
     bundles,
     documents,
     event_apis,
+    group_applications,
+    group_runtimes,
     groups,
     label_definitions,
+    runtime_labels,
     runtimes,
     specifications,
 )
@@ -22,13 +28,15 @@ Values = Mapping[str, Any]
 
 
 class Registry:
-    """One table of named things, `key` being the column of its ids.
+    """One table of named things, `key` being the column of its ids, and `labels` the table of their labels.
 
-    Names, in the column `name`, are unique, within `scope` where there is one. The statements are built
-    once: building one costs more than SQLite takes to run it.
+    Names, in the column `name`, are unique, within `scope` where there is one. `search` lists them. The statements are
+    built once: building one costs more than SQLite takes to run it.
     """
 
-    def __init__(self, table: Table, key: str, scope: str | None = None, name: str = "name") -> None:
+    def __init__(
+        self, table: Table, key: str, scope: str | None = None, name: str = "name", labels: Table | None = None
+    ) -> None:
         self.table = table
         self.key = key
         self.scope = scope
@@ -40,9 +48,7 @@ class Registry:
         self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
         self._insert = insert(table)
         self._delete = delete(table).where(self._id == bindparam("id"))
-        self._first = self._select().order_by(*self._order).limit(bindparam("limit"))
-        after = (bindparam(f"after_{column.name}", type_=column.type) for column in self._order)
-        self._beyond = self._first.where(tuple_(*self._order) > tuple_(*after))
+        self.search = Search(self._select(), self._id, self._order, labels, self._scopes())
 
     def find(self, tx: Connection, id: str) -> Values | None:
         """The row with this id."""
@@ -83,21 +89,19 @@ class Registry:
         self, tx: Connection, after: tuple[str, ...] | None, limit: int, scope: str | None = None
     ) -> Sequence[Values]:
         """The first `limit` rows beyond the place `after`, by scope and name; of one scope where it is given."""
-        query = self._first if after is None else self._beyond
-        values: dict[str, Any] = {"limit": limit}
-        if after is not None:
-            values |= {f"after_{column.name}": part for column, part in zip(self._order, after, strict=True)}
-        if scope is not None and self.scope is not None:
-            query = query.where(self.table.c[self.scope] == bindparam("scope"))
-            values["scope"] = scope
-        return [row._asdict() for row in tx.execute(query, values)]
+        within = NOWHERE if scope is None or self.scope is None else {self.scope: scope}
+        return self.search.page(tx, EVERYTHING, after, limit, within)
 
-    def place(self, row: Values) -> tuple[str, ...]:
+    def place(self, row: Values) -> tuple[str | int, ...]:
         """A row's place in the order of `page`."""
-        return tuple(row[column.name] for column in self._order)
+        return self.search.place(row)
 
     def _select(self) -> Any:
         return select(self.table)
+
+    def _scopes(self) -> dict[str, ColumnElement[bool]]:
+        """What can narrow a list, beside its filter: each has its value in the parameter `scope_` and its name."""
+        return {self.scope: self.table.c[self.scope] == bindparam(f"scope_{self.scope}")} if self.scope else {}
 
 
 class OfferRegistry(Registry):
@@ -115,9 +119,23 @@ class OfferRegistry(Registry):
         )
 
 
-APPLICATIONS = Registry(applications, "application_id")
-GROUPS = Registry(groups, "group_id")
-RUNTIMES = Registry(runtimes, "runtime_id")
+class GroupRegistry(Registry):
+    """The table of groups: a list can be narrowed to those that an Application, a Runtime or both are in."""
+
+    def _scopes(self) -> dict[str, ColumnElement[bool]]:
+        return {
+            member: self._id.in_(
+                select(memberships.c.group_id).where(
+                    memberships.c[member] == bindparam(f"scope_{member}"), memberships.c.removed_revision.is_(None)
+                )
+            )
+            for memberships, member in ((group_applications, "application_id"), (group_runtimes, "runtime_id"))
+        }
+
+
+APPLICATIONS = Registry(applications, "application_id", labels=application_labels)
+GROUPS = GroupRegistry(groups, "group_id")
+RUNTIMES = Registry(runtimes, "runtime_id", labels=runtime_labels)
 APIS = OfferRegistry(apis, "api_id", scope="application_id")
 EVENT_APIS = OfferRegistry(event_apis, "event_api_id", scope="application_id")
 BUNDLES = Registry(bundles, "bundle_id", scope="application_id")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, func, or_, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, func, or_, select, tuple_
 
 from director.search.conditions import Condition
 from director.search.query import EVERYTHING, Order, Query, SortKey
@@ -38,7 +38,6 @@ class Search:
         scopes: Mapping[str, ColumnElement[bool]] | None = None,
     ) -> None:
         self._listed = listed
-        self._counted = listed.with_only_columns(func.count(), maintain_column_froms=True)
         self._id = id
         self._order: Order = tuple(SortKey(column.name) for column in order)
         self._labels = labels
@@ -90,7 +89,11 @@ class Search:
         return statement.where(self._beyond(keys)) if is_beyond else statement
 
     def _build_total(self, condition: Condition | None, within: Collection[str]) -> Select[Any]:
-        return self._narrowed(self._counted, condition, within)
+        counted = self._narrowed(select(func.count()).select_from(self._id.table), condition, within)
+        if len(counted.get_final_froms()) == 1:
+            return counted
+        # Only where the condition is about what is joined: a join costs many times what counting does.
+        return self._narrowed(self._listed.with_only_columns(func.count(self._id)), condition, within)
 
     def _narrowed(self, statement: Select[Any], condition: Condition | None, within: Collection[str]) -> Select[Any]:
         for name in within:
