@@ -19,7 +19,7 @@ from certs.identity import Identity
 from connector import store
 from connector.authority import AuthorityLocked, IssuingAuthority
 from connector.enrolment import Enrolment
-from connector.registry import DirectorRegistry
+from connector.registry import DirectorRegistry, Pairings
 from connector.renewal import Renewal
 from connector.service import ConnectorService
 from connector.settings import ConnectorSettings
@@ -55,10 +55,12 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     identity = Identity(settings.identity)
     director = LiveChannel(settings.director_address, identity)
     stack.push_async_callback(director.close)
+    pairings = Pairings(director)
+    stack.push_async_callback(pairings.close)
 
     service = Service(
         CONNECTOR,
-        partial(add_ConnectorServicer_to_server, _servicer(settings, authority, database, director)),
+        partial(add_ConnectorServicer_to_server, _servicer(settings, authority, database, director, pairings)),
     )
     readiness = Readiness(CONNECTOR.full_name, {"database": database.check, "authority": authority.check})
     for server in (
@@ -81,7 +83,11 @@ def _authority(settings: ConnectorSettings) -> IssuingAuthority:
 
 
 def _servicer(
-    settings: ConnectorSettings, authority: IssuingAuthority, database: Database, director: LiveChannel
+    settings: ConnectorSettings,
+    authority: IssuingAuthority,
+    database: Database,
+    director: LiveChannel,
+    pairings: Pairings,
 ) -> ConnectorService:
     registry = DirectorRegistry(director, timedelta(seconds=settings.director_timeout))
     return ConnectorService(
@@ -94,7 +100,7 @@ def _servicer(
             clock=system_clock,
             random_bytes=secrets.token_bytes,
         ),
-        enrolment=Enrolment(database, authority, system_clock),
+        enrolment=Enrolment(database, authority, system_clock, pairings.enrolled),
         renewal=Renewal(database, registry, authority, system_clock),
         authority=authority,
         addresses=PlaneAddresses(

@@ -5,6 +5,7 @@ nothing leaves unrecorded. The same token with the same key gets the same certif
 runs: a reply that was lost on its way burns nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -34,6 +35,8 @@ class Enrolment:
     database: Database
     authority: IssuingAuthority
     clock: Clock
+    on_enrolled: Callable[[SpiffeId], None] = lambda _: None
+    """Called with each party that was given its identity, for the first time or again."""
 
     async def enrol(self, token: str, csr_der: bytes, origin: Origin) -> Issued:
         """The identity that the token stands for, for the key in the request.
@@ -47,6 +50,7 @@ class Enrolment:
         if issued is None:
             _log.warning("token refused", address=origin.address, request_id=origin.request_id)
             raise Refusal(Reason.REASON_TOKEN_REFUSED, "the token is not accepted")
+        self.on_enrolled(SpiffeId.parse(issued.entry.spiffe_id))
         return issued
 
 

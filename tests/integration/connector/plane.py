@@ -16,7 +16,13 @@ import pytest
 from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
 from moorage.connector.v1.token_pb2 import IssueTokenRequest
 from moorage.director.v1 import director_pb2
-from moorage.director.v1.application_pb2 import Application, GetApplicationRequest, GetApplicationResponse
+from moorage.director.v1.application_pb2 import (
+    Application,
+    ConfirmPairingRequest,
+    ConfirmPairingResponse,
+    GetApplicationRequest,
+    GetApplicationResponse,
+)
 from moorage.director.v1.director_pb2_grpc import DirectorServicer, add_DirectorServicer_to_server
 from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, GetRuntimeResponse, Runtime
 from moorage.errors.v1.errors_pb2 import Reason
@@ -44,6 +50,7 @@ class DirectorDouble(DirectorServicer):
     def __init__(self) -> None:
         self.known = {APPLICATION_ID, RUNTIME_ID}
         self.asked_by: list[str] = []
+        self.paired: list[str] = []
 
     async def GetApplication(self, request: GetApplicationRequest, context: Any) -> GetApplicationResponse:
         self._check(request.application_id, Reason.REASON_APPLICATION_NOT_FOUND, context)
@@ -52,6 +59,10 @@ class DirectorDouble(DirectorServicer):
     async def GetRuntime(self, request: GetRuntimeRequest, context: Any) -> GetRuntimeResponse:
         self._check(request.runtime_id, Reason.REASON_RUNTIME_NOT_FOUND, context)
         return GetRuntimeResponse(runtime=Runtime(runtime_id=request.runtime_id))
+
+    async def ConfirmPairing(self, request: ConfirmPairingRequest, context: Any) -> ConfirmPairingResponse:
+        self.paired.append(request.application_id)
+        return ConfirmPairingResponse()
 
     def _check(self, party_id: str, not_found: Reason.ValueType, context: Any) -> None:
         self.asked_by.append(next(iter(context.auth_context()["peer_spiffe_id"])).decode())

@@ -33,6 +33,7 @@ from mesh.probe import PinMismatch
 from tests.integration.connector.plane import APPLICATION_ID, RUNTIME_ID, Plane, problem_of
 from tests.integration.connector.relay import relay
 from tests.support.identities import TRUST_DOMAIN, Mint
+from tests.support.wait import eventually
 
 
 async def test_a_token_becomes_an_identity_that_the_plane_takes(plane: Plane, tmp_path: Path) -> None:
@@ -46,6 +47,21 @@ async def test_a_token_becomes_an_identity_that_the_plane_takes(plane: Plane, tm
     bundle = await plane.connector(identity).GetTrustBundle(GetTrustBundleRequest(), timeout=5)
     assert bundle.trust_bundle_pem.encode() == identity.load().bundle_pem
     assert [bytes.fromhex(pin) for pin in bundle.root_sha256] == list((await plane.token()).root_pins)
+
+
+async def test_the_director_hears_of_an_application_that_enrolled_while_it_was_away_once_it_is_back(
+    plane: Plane, tmp_path: Path
+) -> None:
+    token = await plane.token(APPLICATION_ID)
+    await plane.stop_director()
+    await enrol(token, Identity(tmp_path / "newcomer"))
+    assert plane.director.paired == []
+    await plane.start_director()
+
+    async def paired() -> bool:
+        return APPLICATION_ID in plane.director.paired
+
+    await eventually("the Director hears of it", paired, within=40)
 
 
 async def test_the_key_is_private_from_the_first_moment_and_the_pending_one_is_gone(

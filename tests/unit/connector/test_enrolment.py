@@ -1,6 +1,7 @@
 """Turning one-time tokens into identities."""
 
 import asyncio
+import dataclasses
 import os
 import uuid
 from datetime import timedelta
@@ -46,6 +47,19 @@ async def test_an_enrolled_party_gets_a_certificate_for_its_own_key_and_the_toke
     assert check_svid(leaf) == RUNTIME
     assert public_key_sha256(leaf.public_key()) == public_key_sha256(key.public_key())
     assert leaf.not_valid_after_utc == START + timedelta(days=1)
+
+
+async def test_each_identity_that_left_is_told_of_and_no_refusal_is(enrolment: Enrolment, token: str) -> None:
+    told: list[SpiffeId] = []
+    telling = dataclasses.replace(enrolment, on_enrolled=told.append)
+    key = new_key()
+    with pytest.raises(Refusal):
+        await telling.enrol(token, b"no request", NEWCOMER)
+    for _ in range(2):
+        await telling.enrol(token, make_csr(key), NEWCOMER)
+    with pytest.raises(Refusal):
+        await telling.enrol(token, make_csr(new_key()), NEWCOMER)
+    assert told == [RUNTIME, RUNTIME]
 
 
 async def test_what_left_is_in_the_ledger_with_the_token_that_earned_it(
