@@ -71,9 +71,8 @@ def _pairs(
 ) -> Iterator[tuple[str, Served]]:
     query, more = (_ALL, {}) if runtime_ids is None else (_SOME, {"runtime_ids": runtime_ids})
     for some in _batches(application_ids):
-        row: Row[Any]
-        for row in tx.execute(query, {"ids": some, **more}):
-            yield row[0], Served(*row[1:])
+        for application_id, *served in tx.execute(query, {"ids": some, **more}):
+            yield application_id, Served(*served)
 
 
 def _batches(ids: Collection[str]) -> Iterator[list[str]]:
