@@ -53,8 +53,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     if isinstance(done, Rotation) and done.unreadable:
         raise Stopped(
             Exit.SERVICE_FAILED,
-            f"{len(done.unreadable)} secrets cannot be opened and were left as they are: set them again, then run this"
-            " again to be rid of the data keys before",
+            f"secrets that cannot be opened: {len(done.unreadable)}. They were left as they are: set them again, then"
+            " run this again, to be rid of the data keys that they name",
         )
 
 
