@@ -14,16 +14,17 @@ from moorage.director.v1.api_pb2 import (
     UpdateApiResponse,
 )
 
-from director import offers
+from director import holdings, offers
 from director.changes import Mutation
 from director.kinds import API
 from director.offers import Document
 from director.store import Transaction
 from director.store.registry import Values
+from director.targets import forget_target
 
 
 def create_api(tx: Transaction, mutation: Mutation, request: CreateApiRequest, document: Document) -> CreateApiResponse:
-    """Register an API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
+    """Register an API; raises `Refusal` (APPLICATION_NOT_FOUND, BUNDLE_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
     return CreateApiResponse(api=_message(offers.create(tx, mutation, API, request.api, document)))
 
 
@@ -38,24 +39,30 @@ def list_apis(tx: Transaction, request: ListApisRequest) -> ListApisResponse:
 
     Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
     """
-    page = offers.page(tx, API, request)
+    page = holdings.page(tx, API, request)
     return ListApisResponse(apis=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
 
 
 def update_api(tx: Transaction, mutation: Mutation, request: UpdateApiRequest, document: Document) -> UpdateApiResponse:
     """Change an API.
 
-    Raises `Refusal` (API_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Raises `Refusal` (API_NOT_FOUND, BUNDLE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
     """
     row = offers.update(tx, mutation, API, request.api, request.update_mask, document)
     return UpdateApiResponse(api=_message(row))
 
 
 def delete_api(tx: Transaction, mutation: Mutation, request: DeleteApiRequest) -> DeleteApiResponse:
-    """Remove an API; raises `Refusal` (API_NOT_FOUND, ETAG_MISMATCH)."""
+    """Remove an API with its credentials; raises `Refusal` (API_NOT_FOUND, ETAG_MISMATCH)."""
     offers.delete(tx, mutation, API, request.application_id, request.api_id, request.etag)
+    forget_target(tx, mutation, request.application_id, request.api_id)
     return DeleteApiResponse()
 
 
 def _message(row: Values) -> Api:
-    return Api(api_id=row["api_id"], target_url=row["target_url"], **offers.common_fields(row))
+    return Api(
+        api_id=row["api_id"],
+        target_url=row["target_url"],
+        credential_type=row["credential_type"],
+        **offers.common_fields(row),
+    )

@@ -14,7 +14,7 @@ from moorage.director.v1.event_api_pb2 import (
     UpdateEventApiResponse,
 )
 
-from director import offers
+from director import holdings, offers
 from director.changes import Mutation
 from director.kinds import EVENT_API
 from director.offers import Document
@@ -25,7 +25,7 @@ from director.store.registry import Values
 def create_event_api(
     tx: Transaction, mutation: Mutation, request: CreateEventApiRequest, document: Document
 ) -> CreateEventApiResponse:
-    """Register an Event API; raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
+    """Register an Event API; raises `Refusal` (APPLICATION_NOT_FOUND, BUNDLE_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED)."""
     return CreateEventApiResponse(
         event_api=_message(offers.create(tx, mutation, EVENT_API, request.event_api, document))
     )
@@ -42,7 +42,7 @@ def list_event_apis(tx: Transaction, request: ListEventApisRequest) -> ListEvent
 
     Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
     """
-    page = offers.page(tx, EVENT_API, request)
+    page = holdings.page(tx, EVENT_API, request)
     return ListEventApisResponse(event_apis=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
 
 
@@ -51,7 +51,8 @@ def update_event_api(
 ) -> UpdateEventApiResponse:
     """Change an Event API.
 
-    Raises `Refusal` (EVENT_API_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Raises `Refusal` (EVENT_API_NOT_FOUND, BUNDLE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID,
+    NAME_TAKEN).
     """
     row = offers.update(tx, mutation, EVENT_API, request.event_api, request.update_mask, document)
     return UpdateEventApiResponse(event_api=_message(row))

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.changes import Kind
-from director.store.registry import APIS, APPLICATIONS, EVENT_APIS, GROUPS, LABEL_DEFINITIONS, RUNTIMES, Registry
+from director.store.registry import (
+    APIS,
+    APPLICATIONS,
+    BUNDLES,
+    DOCUMENTS,
+    EVENT_APIS,
+    GROUPS,
+    LABEL_DEFINITIONS,
+    RUNTIMES,
+    Registry,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ API = ResourceKind(
     registry=APIS,
     not_found=Reason.REASON_API_NOT_FOUND,
     required=("name", "target_url"),
-    optional=("description", "specification"),
+    optional=("description", "specification", "version", "version_group", "bundle_id"),
 )
 
 EVENT_API = ResourceKind(
@@ -65,7 +75,25 @@ EVENT_API = ResourceKind(
     registry=EVENT_APIS,
     not_found=Reason.REASON_EVENT_API_NOT_FOUND,
     required=("name",),
-    optional=("description", "specification"),
+    optional=("description", "specification", "version", "version_group", "bundle_id"),
+)
+
+BUNDLE = ResourceKind(
+    kind=Kind.BUNDLE,
+    field="bundle",
+    registry=BUNDLES,
+    not_found=Reason.REASON_BUNDLE_NOT_FOUND,
+    required=("name",),
+    optional=("description",),
+)
+
+DOCUMENT = ResourceKind(
+    kind=Kind.DOCUMENT,
+    field="document",
+    registry=DOCUMENTS,
+    not_found=Reason.REASON_DOCUMENT_NOT_FOUND,
+    required=("name",),
+    optional=("description", "title", "format", "content", "url", "bundle_id"),
 )
 
 GROUP = ResourceKind(

@@ -5,23 +5,22 @@ revision along. Documents are inspected before the unit of work begins, and come
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from moorage.director.v1.api_pb2 import Api, ListApisRequest
-from moorage.director.v1.event_api_pb2 import EventApi, ListEventApisRequest
+from moorage.director.v1.api_pb2 import Api
+from moorage.director.v1.event_api_pb2 import EventApi
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
-from moorage.errors.v1.errors_pb2 import Reason
 
-from director import resource
+from director import holdings, resource
 from director.changes import Action, Mutation
-from director.kinds import APPLICATION, ResourceKind
+from director.kinds import ResourceKind
 from director.specifications.inspected import InspectedSpecification
 from director.store import Transaction, specifications
-from director.store.registry import APPLICATIONS, Values
+from director.store.registry import Values
+from director.store.versions import columns_of, version_in
 from director.times import to_timestamp
-from mesh.errors import Refusal
-from mesh.paging import Page, read_page
 
 MOST_OFFERS = 1000
 """How many of each kind an Application can have. As large as they can be, all of them still go into one message of the
@@ -35,40 +34,21 @@ Document = InspectedSpecification | None
 def create(tx: Transaction, mutation: Mutation, kind: ResourceKind, sent: Offer, document: Document) -> Values:
     """Store a new offer with its document and return its row.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, BUNDLE_NOT_FOUND, NAME_TAKEN, LIMIT_REACHED).
     """
-    if APPLICATIONS.find(tx, sent.application_id) is None:
-        raise resource.not_found(APPLICATION, sent.application_id, f"{kind.field}.application_id")
-    values = {name: getattr(sent, name) for name in kind.settable if name != "specification"}
-    _check_room(tx, kind, sent.application_id)
+    holdings.check_room(tx, kind, sent.application_id, MOST_OFFERS)
+    values = {"application_id": sent.application_id, **_columns(tx, kind, sent, kind.settable)}
     _keep(tx, document)
-    row = resource.create(tx, mutation, kind, {"application_id": sent.application_id, **values, **_key(document)})
+    row = resource.create(tx, mutation, kind, {**values, **_key(document)})
     _record(tx, mutation, kind, Action.CREATE, row)
-    return {**row, **_about(document)}
-
-
-def get(tx: Transaction, kind: ResourceKind, application_id: str, id: str) -> Values:
-    """An offer of an Application; raises `Refusal` (the kind's NOT_FOUND)."""
-    row = resource.get(tx, kind, id)
-    if row["application_id"] != application_id:
-        raise resource.not_found(kind, id)
-    return row
+    return {**row, **_about(document), "credential_type": None}
 
 
 def get_with_document(tx: Transaction, kind: ResourceKind, application_id: str, id: str) -> Values:
     """An offer of an Application with its document whole; raises `Refusal` (the kind's NOT_FOUND)."""
-    row = get(tx, kind, application_id, id)
+    row = holdings.get(tx, kind, application_id, id)
     key = _key_in(row)
     return row if key is None else {**row, "specification_content": specifications.content_of(tx, key)}
-
-
-def page(tx: Transaction, kind: ResourceKind, request: ListApisRequest | ListEventApisRequest) -> Page[Values]:
-    """A page of one Application's offers, or of all; raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID)."""
-    application_id = request.application_id or None
-    if application_id is not None:
-        resource.get(tx, APPLICATION, application_id)
-    registry = kind.registry
-    return read_page(request, lambda after, limit: registry.page(tx, after, limit, application_id), registry.place)
 
 
 def update(
@@ -76,14 +56,15 @@ def update(
 ) -> Values:
     """Change an offer and return its row.
 
-    Raises `Refusal` (the kind's NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID, NAME_TAKEN).
+    Raises `Refusal` (the kind's NOT_FOUND, BUNDLE_NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID,
+    NAME_TAKEN).
     """
     fields = resource.fields_to_set(kind, mask, sent)
-    row = get(tx, kind, sent.application_id, getattr(sent, kind.registry.key))
+    row = holdings.get(tx, kind, sent.application_id, getattr(sent, kind.registry.key))
     resource.check_etag(row, sent.etag)
-    values = {name: getattr(sent, name) for name in fields if name != "specification"}
+    values = _columns(tx, kind, sent, fields)
     found = {}
-    if "specification" in fields:
+    if "specification" in fields and not sent.specification.url:
         _keep(tx, document)
         values |= _key(document)
         found = _about(document)
@@ -96,7 +77,7 @@ def update(
 
 def delete(tx: Transaction, mutation: Mutation, kind: ResourceKind, application_id: str, id: str, etag: str) -> None:
     """Remove an offer; raises `Refusal` (the kind's NOT_FOUND, ETAG_MISMATCH)."""
-    row = get(tx, kind, application_id, id)
+    row = holdings.get(tx, kind, application_id, id)
     resource.check_etag(row, etag)
     kind.registry.delete(tx, id)
     _drop_unused(tx, row)
@@ -110,11 +91,25 @@ def common_fields(row: Values) -> dict[str, Any]:
         "name": row["name"],
         "description": row["description"],
         "specification": _specification(row),
+        "version": version_in(row),
+        "version_group": row["version_group"],
+        "bundle_id": row["bundle_id"] or "",
         "create_time": to_timestamp(row["create_time"]),
         "update_time": to_timestamp(row["update_time"]),
         "etag": resource.etag(row["revision"]),
         "revision": row["revision"],
     }
+
+
+def _columns(tx: Transaction, kind: ResourceKind, sent: Offer, fields: Iterable[str]) -> dict[str, Any]:
+    """The columns that hold these fields, save those of the specification; raises `Refusal` (BUNDLE_NOT_FOUND)."""
+    values = {name: getattr(sent, name) for name in fields if name not in ("specification", "version")}
+    if "version" in fields:
+        values |= columns_of(sent.version)
+    if "bundle_id" in values:
+        values["bundle_id"] = sent.bundle_id or None
+        holdings.check_bundle(tx, kind, sent.application_id, values["bundle_id"])
+    return values
 
 
 def _specification(row: Values) -> Specification | None:
@@ -139,20 +134,9 @@ def _content(row: Values) -> dict[str, Any]:
     return {"content": row["specification_content"].decode()}
 
 
-def _check_room(tx: Transaction, kind: ResourceKind, application_id: str) -> None:
-    if kind.registry.count(tx, application_id) >= MOST_OFFERS:
-        raise Refusal(
-            Reason.REASON_LIMIT_REACHED,
-            f"the application has {MOST_OFFERS} {kind.noun}s already",
-            field=f"{kind.field}.application_id",
-            metadata={"limit": str(MOST_OFFERS)},
-        )
-
-
 def _record(tx: Transaction, mutation: Mutation, kind: ResourceKind, action: Action, row: Values) -> None:
-    application_id = row["application_id"]
-    APPLICATIONS.update(tx, application_id, {"configuration_revision": mutation.revision})
-    mutation.record(action, kind.kind, row[kind.registry.key], application_id=application_id)
+    holdings.configuration_changed(tx, mutation, row["application_id"])
+    holdings.record(mutation, kind, action, row)
 
 
 def _keep(tx: Transaction, document: Document) -> None:

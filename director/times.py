@@ -17,3 +17,8 @@ def to_timestamp(micros: int) -> Timestamp:
     """The protobuf timestamp of `micros`."""
     seconds, rest = divmod(micros, 1_000_000)
     return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def from_timestamp(timestamp: Timestamp) -> int:
+    """Microseconds since the epoch of a protobuf `timestamp`, without what is less than one."""
+    return timestamp.seconds * 1_000_000 + timestamp.nanos // 1000

@@ -1,6 +1,7 @@
 """The Director's gRPC shape: message in, one call, message out. The call pipeline has checked each request before."""
 
 from director.service.applications import ApplicationCalls
+from director.service.bundles import BundleCalls
 from director.service.calls import Parts
 from director.service.groups import GroupCalls
 from director.service.labels import LabelCalls
@@ -11,5 +12,5 @@ from director.service.views import ViewCalls
 __all__ = ["DirectorService", "Parts"]
 
 
-class DirectorService(ApplicationCalls, OfferCalls, GroupCalls, RuntimeCalls, LabelCalls, ViewCalls):
+class DirectorService(ApplicationCalls, OfferCalls, BundleCalls, GroupCalls, RuntimeCalls, LabelCalls, ViewCalls):
     """Serves `moorage.director.v1.Director`, a room for each kind of resource."""

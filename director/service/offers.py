@@ -1,4 +1,4 @@
-"""The Director's calls that concern what Applications offer."""
+"""The Director's calls that concern APIs and Event APIs."""
 
 from functools import partial
 
@@ -33,7 +33,7 @@ from director.service.calls import Calls, Context
 
 
 class OfferCalls(Calls):
-    """Calls that concern what Applications offer."""
+    """Calls that concern APIs and Event APIs."""
 
     async def CreateApi(self, request: CreateApiRequest, context: Context) -> CreateApiResponse:
         """Register an API."""
@@ -80,5 +80,9 @@ class OfferCalls(Calls):
         return await self._change(event_apis.delete_event_api, request)
 
     async def _inspected(self, offer: Offer) -> Document:
-        """Look into the document that came with an offer, before the unit of work, for it may take seconds."""
-        return await self._parts.inspector.inspect(offer.specification) if offer.HasField("specification") else None
+        """Look into the document that came with an offer, before the unit of work, for it may take seconds.
+
+        One that is to be fetched did not come with it.
+        """
+        sent = offer.specification
+        return await self._parts.inspector.inspect(sent) if sent.content or sent.data else None

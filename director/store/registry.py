@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, select, update
 
 from director.search.query import EVERYTHING
 from director.store.search import NOWHERE, Search
@@ -12,6 +12,7 @@ from director.store.tables import (
     application_labels,
     applications,
     bundles,
+    credentials,
     documents,
     event_apis,
     group_applications,
@@ -48,7 +49,7 @@ class Registry:
         self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
         self._insert = insert(table)
         self._delete = delete(table).where(self._id == bindparam("id"))
-        self.search = Search(self._select(), self._id, self._order, labels, self._scopes())
+        self.search = Search(self._select_listed(), self._id, self._order, labels, self._scopes())
 
     def find(self, tx: Connection, id: str) -> Values | None:
         """The row with this id."""
@@ -99,6 +100,10 @@ class Registry:
     def _select(self) -> Any:
         return select(self.table)
 
+    def _select_listed(self) -> Any:
+        """What a list reads of each row."""
+        return self._select()
+
     def _scopes(self) -> dict[str, ColumnElement[bool]]:
         """What can narrow a list, beside its filter: each has its value in the parameter `scope_` and its name."""
         return {self.scope: self.table.c[self.scope] == bindparam(f"scope_{self.scope}")} if self.scope else {}
@@ -119,6 +124,27 @@ class OfferRegistry(Registry):
         )
 
 
+class ApiRegistry(OfferRegistry):
+    """The table of APIs: their rows come with the type of their shared credential, too."""
+
+    def _select(self) -> Any:
+        return _with_credential_type(super()._select(), self.table, self._id)
+
+
+class BundleRegistry(Registry):
+    """The table of bundles: their rows come with the type of their shared credential."""
+
+    def _select(self) -> Any:
+        return _with_credential_type(super()._select(), self.table, self._id)
+
+
+class DocumentRegistry(Registry):
+    """The table of documents: a list leaves their content where it is."""
+
+    def _select_listed(self) -> Any:
+        return select(*(column for column in self.table.c if column.name != "content"))
+
+
 class GroupRegistry(Registry):
     """The table of groups: a list can be narrowed to those that an Application, a Runtime or both are in."""
 
@@ -133,11 +159,23 @@ class GroupRegistry(Registry):
         }
 
 
+def _with_credential_type(query: Select[Any], table: Table, id: Column[str]) -> Select[Any]:
+    credential = credentials.c
+    [rows] = query.get_final_froms()
+    joined = rows.outerjoin(
+        credentials,
+        (credential.application_id == table.c.application_id)
+        & (credential.target_id == id)
+        & (credential.runtime_id == ""),
+    )
+    return query.add_columns(credential.type.label("credential_type")).select_from(joined)
+
+
 APPLICATIONS = Registry(applications, "application_id", labels=application_labels)
 GROUPS = GroupRegistry(groups, "group_id")
 RUNTIMES = Registry(runtimes, "runtime_id", labels=runtime_labels)
-APIS = OfferRegistry(apis, "api_id", scope="application_id")
+APIS = ApiRegistry(apis, "api_id", scope="application_id")
 EVENT_APIS = OfferRegistry(event_apis, "event_api_id", scope="application_id")
-BUNDLES = Registry(bundles, "bundle_id", scope="application_id")
-DOCUMENTS = Registry(documents, "document_id", scope="application_id")
+BUNDLES = BundleRegistry(bundles, "bundle_id", scope="application_id")
+DOCUMENTS = DocumentRegistry(documents, "document_id", scope="application_id")
 LABEL_DEFINITIONS = Registry(label_definitions, "key", name="key")

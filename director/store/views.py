@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from moorage.director.v1.configuration_pb2 import (
     ApiConfiguration,
     ApplicationConfiguration,
+    BundleConfiguration,
     EventApiConfiguration,
 )
 from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_UNSPECIFIED
@@ -15,11 +16,13 @@ from sqlalchemy import BindParameter, Connection, Row, Select, Table, bindparam,
 from director.store.tables import (
     apis,
     applications,
+    bundles,
     event_apis,
     group_applications,
     group_runtimes,
     runtimes,
 )
+from director.store.versions import version_in
 
 _MOST_IDS = 500
 """Ids in one query: well under SQLite's limit of bound values."""
@@ -58,8 +61,9 @@ def read_configurations(
 ) -> Iterator[tuple[int, ApplicationConfiguration]]:
     """What a Runtime knows of each living Application among these, and the revision that last changed it."""
     for some in _batches(application_ids):
-        offered_apis = _offers(tx, _APIS, some)
-        offered_event_apis = _offers(tx, _EVENT_APIS, some)
+        apis_held = _held(tx, _APIS, some)
+        event_apis_held = _held(tx, _EVENT_APIS, some)
+        bundles_held = _held(tx, _BUNDLES, some)
         for row in tx.execute(_APPLICATIONS, {"ids": some}):
             yield (
                 row.configuration_revision,
@@ -67,8 +71,12 @@ def read_configurations(
                     application_id=row.application_id,
                     name=row.name,
                     description=row.description,
-                    apis=[_api(each) for each in offered_apis[row.application_id]],
-                    event_apis=[_event_api(each) for each in offered_event_apis[row.application_id]],
+                    apis=[_api(each) for each in apis_held[row.application_id]],
+                    event_apis=[_event_api(each) for each in event_apis_held[row.application_id]],
+                    provider=row.provider,
+                    base_url=row.base_url,
+                    bundles=[_bundle(each) for each in bundles_held[row.application_id]],
+                    credentials_revision=row.credentials_revision,
                 ),
             )
 
@@ -78,33 +86,37 @@ def _spans(tx: Connection, queries: "_SpanQueries", ids: Collection[str], since:
     return [Span(*row) for some in _batches(ids) for row in tx.execute(query, {"ids": some, **values})]
 
 
-def _offers(tx: Connection, query: Select[Any], application_ids: Collection[str]) -> defaultdict[str, list[Row[Any]]]:
-    """Rows of `apis` or `event_apis` by their Application, each ordered by their id."""
-    offered: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+def _held(tx: Connection, query: Select[Any], application_ids: Collection[str]) -> defaultdict[str, list[Row[Any]]]:
+    """Rows of what Applications hold by their Application, each in the order of the query."""
+    held: defaultdict[str, list[Row[Any]]] = defaultdict(list)
     for row in tx.execute(query, {"ids": application_ids}):
-        offered[row.application_id].append(row)
-    return offered
+        held[row.application_id].append(row)
+    return held
 
 
 def _api(row: Row[Any]) -> ApiConfiguration:
-    return ApiConfiguration(
-        api_id=row.api_id,
-        name=row.name,
-        description=row.description,
-        target_url=row.target_url,
-        specification_format=row.specification_format or SPECIFICATION_FORMAT_UNSPECIFIED,
-        specification_sha256=row.specification_sha256 or "",
-    )
+    return ApiConfiguration(api_id=row.api_id, target_url=row.target_url, **_common_fields(row))
 
 
 def _event_api(row: Row[Any]) -> EventApiConfiguration:
-    return EventApiConfiguration(
-        event_api_id=row.event_api_id,
-        name=row.name,
-        description=row.description,
-        specification_format=row.specification_format or SPECIFICATION_FORMAT_UNSPECIFIED,
-        specification_sha256=row.specification_sha256 or "",
-    )
+    return EventApiConfiguration(event_api_id=row.event_api_id, **_common_fields(row))
+
+
+def _common_fields(row: Row[Any]) -> dict[str, Any]:
+    """The fields that both kinds of offers have."""
+    return {
+        "name": row.name,
+        "description": row.description,
+        "specification_format": row.specification_format or SPECIFICATION_FORMAT_UNSPECIFIED,
+        "specification_sha256": row.specification_sha256 or "",
+        "version": version_in(row._asdict()),
+        "version_group": row.version_group,
+        "bundle_id": row.bundle_id or "",
+    }
+
+
+def _bundle(row: Row[Any]) -> BundleConfiguration:
+    return BundleConfiguration(bundle_id=row.bundle_id, name=row.name, description=row.description)
 
 
 def _batches(ids: Collection[str]) -> Iterator[list[str]]:
@@ -133,3 +145,4 @@ _APPLICATIONS_OF_GROUPS = _SpanQueries(group_applications, "group_id", "applicat
 _APPLICATIONS = select(applications).where(applications.c.application_id.in_(_IDS))
 _APIS = select(apis).where(apis.c.application_id.in_(_IDS)).order_by(apis.c.api_id)
 _EVENT_APIS = select(event_apis).where(event_apis.c.application_id.in_(_IDS)).order_by(event_apis.c.event_api_id)
+_BUNDLES = select(bundles).where(bundles.c.application_id.in_(_IDS)).order_by(bundles.c.bundle_id)

@@ -22,7 +22,7 @@ from director.store.views import (
 from director.stream.view import Entry, Views
 from mesh.configuration import application_sha256, canonical
 
-_OFFERS = frozenset({Kind.APPLICATION, Kind.API, Kind.EVENT_API})
+_CONFIGURED = frozenset({Kind.APPLICATION, Kind.API, Kind.EVENT_API, Kind.BUNDLE})
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,18 @@ def _touched(tx: Transaction, views: Views, plane: PlaneRow, since: int | None) 
     return _Touched(
         {each.runtime_id for each in changes if each.runtime_id in views.runtimes and _may_move(each)},
         {each.group_id for each in changes if each.group_id in views.groups and each.kind is Kind.MEMBER},
-        {each.application_id for each in changes if each.application_id in views.applications and each.kind in _OFFERS},
+        {each.application_id for each in changes if each.application_id in views.applications and _is_shown(each)},
     )
 
 
 def _may_move(change: Change) -> bool:
     """Whether a change of a Runtime can change what it sees: not its name, nor what its agent reports."""
-    return change.kind is Kind.MEMBER or change.action is Action.DELETE
+    return change.kind is Kind.MEMBER or (change.kind is Kind.RUNTIME and change.action is Action.DELETE)
+
+
+def _is_shown(change: Change) -> bool:
+    """Whether Runtimes see a change of what an Application has: of its credentials, that a shared one changed."""
+    return change.kind in _CONFIGURED or (change.kind is Kind.CREDENTIAL and change.runtime_id is None)
 
 
 def _openings(tx: Transaction, plane: PlaneRow, arrivals: Sequence[Arrival]) -> list[Opening]:

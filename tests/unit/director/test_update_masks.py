@@ -33,6 +33,9 @@ def test_a_star_means_every_field_that_can_be_set() -> None:
         "description",
         "target_url",
         "specification",
+        "version",
+        "version_group",
+        "bundle_id",
     }
 
 
