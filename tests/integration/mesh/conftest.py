@@ -21,9 +21,11 @@ from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest, Wat
 from moorage.director.v1.director_pb2_grpc import DirectorServicer, DirectorStub, add_DirectorServicer_to_server
 
 from certs.identity import Identity
+from mesh.call import Caller
 from mesh.channel import LiveChannel
 from mesh.errors import Problem
 from mesh.health import Readiness
+from mesh.pipeline import CallObserver
 from mesh.server import MeshServer, Service
 from tests.support.identities import Mint
 
@@ -68,6 +70,23 @@ class SmallDirector(DirectorServicer):
         yield WatchConfigurationResponse(revision=2)
 
 
+class Witness(CallObserver):
+    """Remembers who called, and who holds a stream."""
+
+    def __init__(self) -> None:
+        self.callers: list[str] = []
+        self.streaming: list[str] = []
+
+    def called(self, caller: Caller) -> None:
+        self.callers.append(caller.name)
+
+    def stream_began(self, caller: Caller) -> None:
+        self.streaming.append(caller.name)
+
+    def stream_ended(self, caller: Caller) -> None:
+        self.streaming.remove(caller.name)
+
+
 @dataclass
 class Mesh:
     """The server at `address`, and channels to it."""
@@ -80,6 +99,7 @@ class Mesh:
     server_identity: Identity
     readiness: Readiness
     away: set[str]
+    witness: Witness
     channels: list[LiveChannel] = field(default_factory=list)
 
     def channel(self, kind: str, name: str, lifetime: timedelta = timedelta(hours=1)) -> LiveChannel:
@@ -104,9 +124,10 @@ async def mesh_server(tmp_path: Path) -> AsyncIterator[Mesh]:
 
     readiness = Readiness(DIRECTOR.full_name, {"database": database})
     service = Service(DIRECTOR, lambda server: add_DirectorServicer_to_server(director, server))
-    server = MeshServer("127.0.0.1:0", identity, [service], readiness=readiness, clock=clock)
+    witness = Witness()
+    server = MeshServer("127.0.0.1:0", identity, [service], readiness=readiness, clock=clock, observer=witness)
     port = await server.start()
-    mesh = Mesh(f"127.0.0.1:{port}", server, director, clock, mint, identity, readiness, away)
+    mesh = Mesh(f"127.0.0.1:{port}", server, director, clock, mint, identity, readiness, away, witness)
     yield mesh
     for channel in mesh.channels:
         await channel.close()

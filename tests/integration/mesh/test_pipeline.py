@@ -284,3 +284,33 @@ _USAGES = (
     "encipher_only",
     "decipher_only",
 )
+
+
+async def test_an_observer_is_told_of_every_call_of_a_party_the_refused_ones_too(mesh_server: Mesh) -> None:
+    own = mesh_server.stub("application", ID)
+    await own.GetApplication(GET)
+    await problem_of(own.GetApplication(GetApplicationRequest(application_id=OTHER_ID)))
+    await mesh_server.stub("admin", "ann").GetApplication(GET)
+    assert mesh_server.witness.callers == [ID, ID, "ann"]
+
+
+async def test_an_observer_is_told_of_a_stream_for_as_long_as_it_is_open(mesh_server: Mesh) -> None:
+    witness, request = mesh_server.witness, WatchConfigurationRequest(runtime_id=ID)
+    cancelled = mesh_server.stub("runtime", ID).WatchConfiguration(request)
+    await cancelled.read()
+    whole = mesh_server.stub("admin", "ann").WatchConfiguration(request)
+    await whole.read()
+    assert sorted(witness.streaming) == [ID, "ann"]
+    cancelled.cancel()
+
+    async def gone() -> bool:
+        return witness.streaming == ["ann"]
+
+    await eventually("the cancelled stream is gone", gone)
+    mesh_server.director.more.set()
+    assert (await whole.read()).revision == 2
+    assert await whole.read() is grpc.aio.EOF
+    assert witness.streaming == []
+    refused = mesh_server.stub("runtime", OTHER_ID).WatchConfiguration(request)
+    await problem_of(refused.read())
+    assert witness.streaming == []

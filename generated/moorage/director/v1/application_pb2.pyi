@@ -38,7 +38,7 @@ class _ApplicationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Appl
     APPLICATION_STATE_STALE: _ApplicationState.ValueType  # 4
     """It was CONNECTED, and has neither called nor streamed for the time that the Director is set to."""
     APPLICATION_STATE_FAILED: _ApplicationState.ValueType  # 5
-    """It said itself that it fails, by ReportApplicationStatus."""
+    """It said itself that it fails, by ReportApplicationStatus. So it stays until it says itself that it is CONNECTED."""
 
 class ApplicationState(_ApplicationState, metaclass=_ApplicationStateEnumTypeWrapper):
     """ApplicationState says how the plane knows an Application."""
@@ -54,7 +54,7 @@ APPLICATION_STATE_CONNECTED: ApplicationState.ValueType  # 3
 APPLICATION_STATE_STALE: ApplicationState.ValueType  # 4
 """It was CONNECTED, and has neither called nor streamed for the time that the Director is set to."""
 APPLICATION_STATE_FAILED: ApplicationState.ValueType  # 5
-"""It said itself that it fails, by ReportApplicationStatus."""
+"""It said itself that it fails, by ReportApplicationStatus. So it stays until it says itself that it is CONNECTED."""
 Global___ApplicationState: _TypeAlias = ApplicationState  # noqa: Y015
 
 @_typing.final

@@ -155,7 +155,9 @@ class LabelDefinition(_message.Message):
     description: _builtins.str
     """For people, up to 1,000 characters."""
     schema: _builtins.str
-    """JSON Schema (2020-12) that each value, a JSON string, must meet; as JSON, up to 16 KiB. Empty: any value."""
+    """JSON Schema (2020-12) that each value, a JSON string, must meet; as JSON, up to 16 KiB. Empty: any value. It stands by
+    itself, without `$ref`; `pattern` has RE2's syntax, without look-around and back-references; `format` is a note.
+    """
     etag: _builtins.str
     """Names this state of the resource; sent back with a change, it guards against a lost update (AIP-154)."""
     revision: _builtins.int
