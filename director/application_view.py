@@ -29,6 +29,7 @@ def get_application_configuration(
         lambda after, limit: serving.read_page(tx, id, after[0] if after else "", limit),
         lambda served: (served.name,),
         default_size=MOST_RUNTIMES,
+        types=(str,),
     )
     return GetApplicationConfigurationResponse(
         revision=read_plane(tx).revision,

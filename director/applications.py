@@ -22,12 +22,14 @@ from director import labels, resource
 from director.changes import Action, Kind, Mutation
 from director.kinds import APPLICATION, RUNTIME
 from director.memberships import leave_groups
+from director.search.listing import read_list
+from director.search.masks import ReadMask
+from director.search.resources import APPLICATION_SEARCH
 from director.store import Transaction, specifications
 from director.store.groups import GROUP_APPLICATIONS
 from director.store.registry import APPLICATIONS, Values
 from director.times import to_timestamp
 from director.webhooks import outbox
-from mesh.paging import read_page
 
 _SEEN_BY_RUNTIMES = frozenset({"name", "description", "provider", "base_url"})
 """The fields that are part of what a Runtime knows of an Application."""
@@ -53,17 +55,19 @@ def create_application(
 
 
 def get_application(tx: Transaction, request: GetApplicationRequest) -> GetApplicationResponse:
-    """Read an Application; raises `Refusal` (APPLICATION_NOT_FOUND)."""
-    return GetApplicationResponse(
-        application=application_message(resource.get(tx, APPLICATION, request.application_id))
-    )
+    """Read an Application; raises `Refusal` (APPLICATION_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, Application.DESCRIPTOR)
+    row = resource.get(tx, APPLICATION, request.application_id)
+    return GetApplicationResponse(application=mask.apply(application_message(row)))
 
 
 def list_applications(tx: Transaction, request: ListApplicationsRequest) -> ListApplicationsResponse:
-    """Read a page of Applications by name; raises `Refusal` (PAGE_TOKEN_INVALID)."""
-    page = read_page(request, lambda after, limit: APPLICATIONS.page(tx, after, limit), APPLICATIONS.place)
+    """Read a page of Applications; raises `Refusal` (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID)."""
+    listing = read_list(tx, APPLICATIONS, APPLICATION_SEARCH, request)
     return ListApplicationsResponse(
-        applications=[application_message(row) for row in page.rows], next_page_token=page.next_page_token
+        applications=listing.messages(application_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
     )
 
 

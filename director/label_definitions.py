@@ -22,12 +22,14 @@ from moorage.errors.v1.errors_pb2 import Reason
 from director import resource
 from director.changes import Action, Kind, Mutation
 from director.kinds import LABEL_DEFINITION
+from director.search.listing import read_list
+from director.search.masks import ReadMask
+from director.search.resources import LABEL_DEFINITION_SEARCH
 from director.store import Transaction
 from director.store.labels import Holder, holders_of, values_of
 from director.store.registry import LABEL_DEFINITIONS, Values
 from director.times import to_timestamp
 from mesh.errors import Refusal, Violation
-from mesh.paging import read_page
 
 MOST_HOLDERS = 20
 """Things with a label that one refusal names."""
@@ -46,15 +48,19 @@ def create_label_definition(
 
 
 def get_label_definition(tx: Transaction, request: GetLabelDefinitionRequest) -> GetLabelDefinitionResponse:
-    """Read a definition; raises `Refusal` (LABEL_DEFINITION_NOT_FOUND)."""
-    return GetLabelDefinitionResponse(label_definition=_message(resource.get(tx, LABEL_DEFINITION, request.key)))
+    """Read a definition; raises `Refusal` (LABEL_DEFINITION_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, LabelDefinition.DESCRIPTOR)
+    row = resource.get(tx, LABEL_DEFINITION, request.key)
+    return GetLabelDefinitionResponse(label_definition=mask.apply(_message(row)))
 
 
 def list_label_definitions(tx: Transaction, request: ListLabelDefinitionsRequest) -> ListLabelDefinitionsResponse:
-    """Read a page of definitions by key; raises `Refusal` (PAGE_TOKEN_INVALID)."""
-    page = read_page(request, lambda after, limit: LABEL_DEFINITIONS.page(tx, after, limit), LABEL_DEFINITIONS.place)
+    """Read a page of definitions; raises `Refusal` (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID)."""
+    listing = read_list(tx, LABEL_DEFINITIONS, LABEL_DEFINITION_SEARCH, request)
     return ListLabelDefinitionsResponse(
-        label_definitions=[_message(row) for row in page.rows], next_page_token=page.next_page_token
+        label_definitions=listing.messages(_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
     )
 
 

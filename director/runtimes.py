@@ -25,13 +25,15 @@ from director import labels, resource
 from director.changes import Action, Kind, Mutation
 from director.kinds import GROUP, RUNTIME
 from director.memberships import join_groups, leave_groups
+from director.search.listing import read_list
+from director.search.masks import ReadMask
+from director.search.resources import RUNTIME_SEARCH
 from director.store import Transaction
 from director.store.desired import desired_revision
 from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
 from director.store.registry import RUNTIMES, Values
 from director.times import to_timestamp
 from director.webhooks import outbox
-from mesh.paging import read_page
 
 _SEEN_BY_APPLICATIONS = ("name", "event_url")
 _NO_REPORT = {
@@ -62,21 +64,25 @@ def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRe
 
 
 def get_runtime(tx: Transaction, request: GetRuntimeRequest) -> GetRuntimeResponse:
-    """Read a Runtime; raises `Refusal` (RUNTIME_NOT_FOUND)."""
+    """Read a Runtime; raises `Refusal` (RUNTIME_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, Runtime.DESCRIPTOR)
     runtime = _message(resource.get(tx, RUNTIME, request.runtime_id))
     runtime.desired_revision = desired_revision(tx, request.runtime_id)
-    return GetRuntimeResponse(runtime=runtime)
+    return GetRuntimeResponse(runtime=mask.apply(runtime))
 
 
 def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimesResponse:
-    """Read a page of Runtimes by name; raises `Refusal` (PAGE_TOKEN_INVALID).
+    """Read a page of Runtimes; raises `Refusal` (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
 
     What could not be applied is left out: it may be much, and a page of it more than a message takes. So is the
     desired revision, which is found out for each.
     """
-    page = read_page(request, lambda after, limit: RUNTIMES.page(tx, after, limit), RUNTIMES.place)
-    runtimes = [_message({**row, "status_failures": "[]"}) for row in page.rows]
-    return ListRuntimesResponse(runtimes=runtimes, next_page_token=page.next_page_token)
+    listing = read_list(tx, RUNTIMES, RUNTIME_SEARCH, request)
+    return ListRuntimesResponse(
+        runtimes=listing.messages(lambda row: _message({**row, "status_failures": "[]"})),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
+    )
 
 
 def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRequest) -> UpdateRuntimeResponse:

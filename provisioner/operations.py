@@ -121,10 +121,10 @@ def _get(tx: store.Transaction, operation_id: str) -> store.Operation:
 
 
 def _list(tx: store.Transaction, request: ListOperationsRequest) -> Page[store.Operation]:
-    def read(after: tuple[str, ...] | None, limit: int) -> Sequence[store.Operation]:
-        return store.list_operations(tx, (int(after[0]), after[1]) if after else None, limit)
+    def read(after: tuple[int, str] | None, limit: int) -> Sequence[store.Operation]:
+        return store.list_operations(tx, after, limit)
 
-    return read_page(request, read, lambda operation: (str(operation.create_time), operation.operation_id))
+    return read_page(request, read, lambda each: (each.create_time, each.operation_id), types=(int, str))
 
 
 def _delete(tx: store.Transaction, operation_id: str) -> None:

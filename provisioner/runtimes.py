@@ -174,4 +174,4 @@ def _list(tx: store.Transaction, request: ListRuntimesRequest) -> Page[store.Run
     def read(after: tuple[str, ...] | None, limit: int) -> Sequence[store.Runtime]:
         return store.list_runtimes(tx, (after[0], after[1]) if after else None, limit)
 
-    return read_page(request, read, lambda runtime: (runtime.name, runtime.runtime_key))
+    return read_page(request, read, lambda runtime: (runtime.name, runtime.runtime_key), types=(str, str))
