@@ -18,6 +18,8 @@ from director import holdings, offers
 from director.changes import Mutation
 from director.kinds import API
 from director.offers import Document
+from director.search.masks import ReadMask
+from director.search.resources import API_SEARCH
 from director.store import Transaction
 from director.store.registry import Values
 from director.targets import forget_target
@@ -29,18 +31,23 @@ def create_api(tx: Transaction, mutation: Mutation, request: CreateApiRequest, d
 
 
 def get_api(tx: Transaction, request: GetApiRequest) -> GetApiResponse:
-    """Read an API with its document; raises `Refusal` (API_NOT_FOUND)."""
+    """Read an API with its document; raises `Refusal` (API_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, Api.DESCRIPTOR)
     row = offers.get_with_document(tx, API, request.application_id, request.api_id)
-    return GetApiResponse(api=_message(row))
+    return GetApiResponse(api=mask.apply(_message(row)))
 
 
 def list_apis(tx: Transaction, request: ListApisRequest) -> ListApisResponse:
-    """Read a page of APIs by Application and name.
+    """Read a page of APIs.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
-    page = holdings.page(tx, API, request)
-    return ListApisResponse(apis=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+    listing = holdings.read_holdings(tx, API, API_SEARCH, request)
+    return ListApisResponse(
+        apis=listing.messages(_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
+    )
 
 
 def update_api(tx: Transaction, mutation: Mutation, request: UpdateApiRequest, document: Document) -> UpdateApiResponse:

@@ -23,6 +23,8 @@ from moorage.errors.v1.errors_pb2 import Reason
 from director import holdings, resource
 from director.changes import Action, Mutation
 from director.kinds import API, BUNDLE, DOCUMENT, EVENT_API, ResourceKind
+from director.search.masks import ReadMask
+from director.search.resources import BUNDLE_SEARCH
 from director.store import Transaction
 from director.store.bundles import members_of
 from director.store.registry import Values
@@ -49,17 +51,23 @@ def create_bundle(tx: Transaction, mutation: Mutation, request: CreateBundleRequ
 
 
 def get_bundle(tx: Transaction, request: GetBundleRequest) -> GetBundleResponse:
-    """Read a bundle; raises `Refusal` (BUNDLE_NOT_FOUND)."""
-    return GetBundleResponse(bundle=_message(holdings.get(tx, BUNDLE, request.application_id, request.bundle_id)))
+    """Read a bundle; raises `Refusal` (BUNDLE_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, Bundle.DESCRIPTOR)
+    row = holdings.get(tx, BUNDLE, request.application_id, request.bundle_id)
+    return GetBundleResponse(bundle=mask.apply(_message(row)))
 
 
 def list_bundles(tx: Transaction, request: ListBundlesRequest) -> ListBundlesResponse:
-    """Read a page of bundles by Application and name.
+    """Read a page of bundles.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
-    page = holdings.page(tx, BUNDLE, request)
-    return ListBundlesResponse(bundles=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+    listing = holdings.read_holdings(tx, BUNDLE, BUNDLE_SEARCH, request)
+    return ListBundlesResponse(
+        bundles=listing.messages(_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
+    )
 
 
 def update_bundle(tx: Transaction, mutation: Mutation, request: UpdateBundleRequest) -> UpdateBundleResponse:

@@ -20,6 +20,8 @@ from moorage.director.v1.document_pb2 import (
 from director import holdings, resource
 from director.changes import Action, Mutation
 from director.kinds import DOCUMENT
+from director.search.masks import ReadMask
+from director.search.resources import DOCUMENT_SEARCH
 from director.store import Transaction
 from director.store.registry import Values
 from director.times import to_timestamp
@@ -39,18 +41,23 @@ def create_document(tx: Transaction, mutation: Mutation, request: CreateDocument
 
 
 def get_document(tx: Transaction, request: GetDocumentRequest) -> GetDocumentResponse:
-    """Read a document with its content; raises `Refusal` (DOCUMENT_NOT_FOUND)."""
+    """Read a document with its content; raises `Refusal` (DOCUMENT_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, Document.DESCRIPTOR)
     row = holdings.get(tx, DOCUMENT, request.application_id, request.document_id)
-    return GetDocumentResponse(document=_message(row))
+    return GetDocumentResponse(document=mask.apply(_message(row)))
 
 
 def list_documents(tx: Transaction, request: ListDocumentsRequest) -> ListDocumentsResponse:
-    """Read a page of documents by Application and name, without their content.
+    """Read a page of documents, without their content.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
-    page = holdings.page(tx, DOCUMENT, request)
-    return ListDocumentsResponse(documents=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+    listing = holdings.read_holdings(tx, DOCUMENT, DOCUMENT_SEARCH, request)
+    return ListDocumentsResponse(
+        documents=listing.messages(_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
+    )
 
 
 def update_document(tx: Transaction, mutation: Mutation, request: UpdateDocumentRequest) -> UpdateDocumentResponse:

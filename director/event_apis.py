@@ -18,6 +18,8 @@ from director import holdings, offers
 from director.changes import Mutation
 from director.kinds import EVENT_API
 from director.offers import Document
+from director.search.masks import ReadMask
+from director.search.resources import EVENT_API_SEARCH
 from director.store import Transaction
 from director.store.registry import Values
 
@@ -32,18 +34,23 @@ def create_event_api(
 
 
 def get_event_api(tx: Transaction, request: GetEventApiRequest) -> GetEventApiResponse:
-    """Read an Event API with its document; raises `Refusal` (EVENT_API_NOT_FOUND)."""
+    """Read an Event API with its document; raises `Refusal` (EVENT_API_NOT_FOUND, FIELD_INVALID)."""
+    mask = ReadMask(request.read_mask, EventApi.DESCRIPTOR)
     row = offers.get_with_document(tx, EVENT_API, request.application_id, request.event_api_id)
-    return GetEventApiResponse(event_api=_message(row))
+    return GetEventApiResponse(event_api=mask.apply(_message(row)))
 
 
 def list_event_apis(tx: Transaction, request: ListEventApisRequest) -> ListEventApisResponse:
-    """Read a page of Event APIs by Application and name.
+    """Read a page of Event APIs.
 
-    Raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID).
+    Raises `Refusal` (APPLICATION_NOT_FOUND, FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
     """
-    page = holdings.page(tx, EVENT_API, request)
-    return ListEventApisResponse(event_apis=[_message(row) for row in page.rows], next_page_token=page.next_page_token)
+    listing = holdings.read_holdings(tx, EVENT_API, EVENT_API_SEARCH, request)
+    return ListEventApisResponse(
+        event_apis=listing.messages(_message),
+        next_page_token=listing.next_page_token,
+        total_size=listing.total_size,
+    )
 
 
 def update_event_api(

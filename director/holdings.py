@@ -6,10 +6,11 @@ from moorage.errors.v1.errors_pb2 import Reason
 from director import resource
 from director.changes import Action, Mutation
 from director.kinds import APPLICATION, BUNDLE, ResourceKind
+from director.search.fields import Searchable
+from director.search.listing import Listing, read_list
 from director.store import Transaction
 from director.store.registry import APPLICATIONS, Values
 from mesh.errors import Refusal
-from mesh.paging import Page, read_page
 
 
 def check_room(tx: Transaction, kind: ResourceKind, application_id: str, most: int) -> None:
@@ -42,13 +43,15 @@ def get(tx: Transaction, kind: ResourceKind, application_id: str, id: str) -> Va
     return row
 
 
-def page(tx: Transaction, kind: ResourceKind, request: Message) -> Page[Values]:
-    """A page of what one Application holds, or all do; raises `Refusal` (APPLICATION_NOT_FOUND, PAGE_TOKEN_INVALID)."""
-    application_id: str | None = getattr(request, "application_id") or None  # noqa: B009 - List requests share no type
-    if application_id is not None:
+def read_holdings(tx: Transaction, kind: ResourceKind, searchable: Searchable, request: Message) -> Listing:
+    """A page of what one Application holds, or all do.
+
+    Raises `Refusal` (APPLICATION_NOT_FOUND, FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
+    """
+    application_id: str = getattr(request, "application_id")  # noqa: B009 - List requests share no type
+    if application_id:
         resource.get(tx, APPLICATION, application_id)
-    registry = kind.registry
-    return read_page(request, lambda after, limit: registry.page(tx, after, limit, application_id), registry.place)
+    return read_list(tx, kind.registry, searchable, request, {"application_id": application_id})
 
 
 def configuration_changed(tx: Transaction, mutation: Mutation, application_id: str) -> None:
