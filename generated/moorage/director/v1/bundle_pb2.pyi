@@ -23,8 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Bundle(_message.Message):
-    """Bundle is a set of APIs and Event APIs of one Application that share credentials. Which ones are in it stands with
-    each: `Api.bundle_id`, `EventApi.bundle_id`.
+    """Bundle is a set of APIs and Event APIs of one Application that share credentials, and of the documents about them. Which
+    ones are in it stands with each: `Api.bundle_id`, `EventApi.bundle_id`, `Document.bundle_id`. An Application can have up
+    to 300 of them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -349,7 +350,7 @@ class DeleteBundleRequest(_message.Message):
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
     force: _builtins.bool
-    """Delete it though APIs or Event APIs are in it; they stay, in no bundle."""
+    """Delete it though APIs, Event APIs or documents are in it; they stay, in no bundle."""
     def __init__(
         self,
         *,

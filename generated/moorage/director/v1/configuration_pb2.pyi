@@ -144,7 +144,7 @@ class ApplicationConfiguration(_message.Message):
 
     @_builtins.property
     def bundles(self) -> _containers.RepeatedCompositeFieldContainer[Global___BundleConfiguration]:
-        """The bundles that its APIs and Event APIs are in, ordered by `bundle_id`."""
+        """Its bundles, ordered by `bundle_id`."""
 
     def __init__(
         self,

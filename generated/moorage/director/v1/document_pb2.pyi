@@ -47,7 +47,7 @@ Global___DocumentFormat: _TypeAlias = DocumentFormat  # noqa: Y015
 
 @_typing.final
 class Document(_message.Message):
-    """Document is a text that an Application gives to those who use what it offers."""
+    """Document is a text that an Application gives to those who use what it offers. It can have up to 1,000 of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

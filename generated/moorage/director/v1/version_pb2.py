@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/version.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\nApiVersion\x12\x38\n\x05value\x18\x01 \x01(\tB)\xbaH&r!\x18?2\x1d^[A-Za-z0-9][A-Za-z0-9._+-]*$\xd8\x01\x01\x12\x12\n\ndeprecated\x18\x02 \x01(\x08\x12$\n\x12\x64\x65precation_notice\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x30\n\x0cremoval_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/version.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x01\n\nApiVersion\x12\x38\n\x05value\x18\x01 \x01(\tB)\xbaH&r!\x18?2\x1d^[A-Za-z0-9][A-Za-z0-9._+-]*$\xd8\x01\x01\x12\x12\n\ndeprecated\x18\x02 \x01(\x08\x12$\n\x12\x64\x65precation_notice\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x43\n\x0cremoval_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIVERSION'].fields_by_name['value']._serialized_options = b'\272H&r!\030?2\035^[A-Za-z0-9][A-Za-z0-9._+-]*$\330\001\001'
   _globals['_APIVERSION'].fields_by_name['deprecation_notice']._loaded_options = None
   _globals['_APIVERSION'].fields_by_name['deprecation_notice']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_APIVERSION'].fields_by_name['removal_time']._loaded_options = None
+  _globals['_APIVERSION'].fields_by_name['removal_time']._serialized_options = b'\272H\016\262\001\013\"\007\010\377\202\321\377\257\0072\000'
   _globals['_APIVERSION']._serialized_start=121
-  _globals['_APIVERSION']._serialized_end=299
+  _globals['_APIVERSION']._serialized_end=318
 # @@protoc_insertion_point(module_scope)

@@ -35,7 +35,7 @@ class ApiVersion(_message.Message):
     """Why, and what to use instead, up to 500 characters."""
     @_builtins.property
     def removal_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is to be removed. Optional."""
+        """When it is to be removed, from 1970 to 9999, to the microsecond. Optional."""
 
     def __init__(
         self,

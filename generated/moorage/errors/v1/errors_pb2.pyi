@@ -87,7 +87,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_OPERATION_RUNNING: _Reason.ValueType  # 34
     """The operation has not ended, so its record cannot be deleted."""
     REASON_LIMIT_REACHED: _Reason.ValueType  # 35
-    """There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
+    """There can be no more of these: the Application has as many APIs, Event APIs, bundles or documents as one can."""
     REASON_RESOURCE_HELD: _Reason.ValueType  # 36
     """Something holds the resource, so it cannot be deleted."""
     REASON_LABEL_INVALID: _Reason.ValueType  # 37
@@ -187,7 +187,7 @@ REASON_OPERATION_NOT_CANCELLABLE: Reason.ValueType  # 33
 REASON_OPERATION_RUNNING: Reason.ValueType  # 34
 """The operation has not ended, so its record cannot be deleted."""
 REASON_LIMIT_REACHED: Reason.ValueType  # 35
-"""There can be no more of these: the Application offers as many APIs or Event APIs as one can."""
+"""There can be no more of these: the Application has as many APIs, Event APIs, bundles or documents as one can."""
 REASON_RESOURCE_HELD: Reason.ValueType  # 36
 """Something holds the resource, so it cannot be deleted."""
 REASON_LABEL_INVALID: Reason.ValueType  # 37
