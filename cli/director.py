@@ -23,6 +23,14 @@ _rewrap = click.Option(
 director.add_command(
     program(
         "director",
+        "migrate",
+        "director.migrate",
+        "Bring the database to the version of this release; Directors of the one before may run meanwhile.",
+    )
+)
+director.add_command(
+    program(
+        "director",
         "rotate-keys",
         "director.rotate_keys",
         "Seal every secret under a new data key, while the Director runs. Ended in the middle, the next one goes on.",

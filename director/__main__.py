@@ -29,7 +29,7 @@ from director.stream.hub import Hub
 from director.webhooks.delivery import Delivery, Patience
 from director.webhooks.post import HttpPost
 from mesh import telemetry
-from mesh.database import Database
+from mesh.database import Database, Limits
 from mesh.durable import Durable
 from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
@@ -57,10 +57,11 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     telemetry.configure_logging("director", settings.log_level)
     identity = Identity(settings.identity)
     provider = key_provider(settings)
-    database = Database.open(settings.database)
+    database = Database.open(settings.database, Limits(connections=settings.database_connections))
     stack.callback(database.close)
-    prepare(database.engine, metadata, "director")
+    prepare(database.engine, metadata, "director", migrate=settings.migrate)
     await database.write(create_plane, _new_id())
+    await database.listen()
     seal = await _seal(database, provider)
 
     inspector = Inspector()

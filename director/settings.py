@@ -13,7 +13,8 @@ class DirectorSettings:
     """Folder with the Director's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
 
     database: str
-    """URL of the Director's own database, such as `sqlite:////var/lib/moorage/director.sqlite`."""
+    """URL of the Director's own database, such as `sqlite:////var/lib/moorage/director.sqlite` for one Director, or
+    `postgresql://director@db.example.com/director?passfile=/etc/moorage/passfile` for any number of them."""
 
     dbos_database: str
     """URL of the database in which DBOS remembers how far each notice's delivery is, apart from the one above."""
@@ -27,6 +28,12 @@ class DirectorSettings:
 
     metrics_listen: str = ""
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
+
+    database_connections: int = 12
+    """How many connections to PostgreSQL one Director makes, at most; one more hears what the others commit."""
+
+    migrate: bool = True
+    """Whether a database of an earlier release is migrated at the start; `moorage director migrate` does it apart."""
 
     change_retention: float = 7 * 86400.0
     """How long the change log is kept; a Runtime that was away for longer is sent a snapshot."""

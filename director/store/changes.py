@@ -1,9 +1,11 @@
 """Queries upon the plane's counter and the change log."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from director.store.tables import changes, plane
 from mesh.database import announce
@@ -30,7 +32,8 @@ def lock_plane(tx: Connection) -> PlaneRow:
 def create_plane(tx: Connection, plane_id: str) -> None:
     """Begin a plane at revision 0, unless the database holds one already."""
     if tx.execute(_PLANE).first() is None:
-        tx.execute(insert(plane).values(id=1, plane_id=plane_id, revision=0, horizon=0))
+        with suppress(IntegrityError), tx.begin_nested():  # another instance began it at the same time
+            tx.execute(insert(plane).values(id=1, plane_id=plane_id, revision=0, horizon=0))
 
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:

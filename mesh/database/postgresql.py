@@ -48,6 +48,7 @@ class PostgresqlDatabase(Database):
             poolclass=NullPool,
             hide_parameters=True,
             connect_args=server_options(url, limits),
+            isolation_level="READ COMMITTED",
             use_native_hstore=False,
         )
         self._writing = Connections(url, limits, "READ COMMITTED", read_only=False)

@@ -8,24 +8,30 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# Ordered by their bytes on both engines, for lists are.
+ID = sa.String(36).with_variant(sa.String(36, collation="C"), "postgresql")
+NAME = sa.String(63).with_variant(sa.String(63, collation="C"), "postgresql")
+LABEL_KEY = sa.String(317).with_variant(sa.String(317, collation="C"), "postgresql")
+LINE = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Make them."""
     op.create_table(
         "applications",
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("configuration_revision", sa.BigInteger(), nullable=False),
         sa.Column("credentials_revision", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("provider", sa.Text(), server_default="", nullable=False),
+        sa.Column("provider", LINE, server_default="", nullable=False),
         sa.Column("labels", sa.Text(), server_default="{}", nullable=False),
         sa.Column("base_url", sa.Text(), server_default="", nullable=False),
         sa.Column("health_url", sa.Text(), server_default="", nullable=False),
-        sa.Column("eventing_runtime_id", sa.String(length=36), server_default="", nullable=False),
+        sa.Column("eventing_runtime_id", ID, server_default="", nullable=False),
         sa.Column("state", sa.Integer(), nullable=False),
         sa.Column("state_time", sa.BigInteger(), nullable=False),
         sa.Column("state_reason", sa.Text(), server_default="", nullable=False),
@@ -44,10 +50,10 @@ def upgrade() -> None:
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("action", sa.String(length=16), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("resource_id", sa.String(length=317), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=True),
-        sa.Column("group_id", sa.String(length=36), nullable=True),
-        sa.Column("runtime_id", sa.String(length=36), nullable=True),
+        sa.Column("resource_id", LABEL_KEY, nullable=False),
+        sa.Column("application_id", ID, nullable=True),
+        sa.Column("group_id", ID, nullable=True),
+        sa.Column("runtime_id", ID, nullable=True),
         sa.PrimaryKeyConstraint("revision", "position", name="pk_changes"),
     )
     op.create_table(
@@ -70,12 +76,12 @@ def upgrade() -> None:
     op.create_table(
         "group_applications",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("group_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
         sa.Column("added_revision", sa.BigInteger(), nullable=False),
         sa.Column("removed_revision", sa.BigInteger(), nullable=True),
-        sa.Column("added", sa.Boolean(), server_default=sa.text("1"), nullable=False),
-        sa.Column("selected", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("added", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("selected", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_group_applications"),
     )
     op.create_index(
@@ -101,12 +107,12 @@ def upgrade() -> None:
     op.create_table(
         "group_runtimes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("group_id", sa.String(length=36), nullable=False),
-        sa.Column("runtime_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", ID, nullable=False),
+        sa.Column("runtime_id", ID, nullable=False),
         sa.Column("added_revision", sa.BigInteger(), nullable=False),
         sa.Column("removed_revision", sa.BigInteger(), nullable=True),
-        sa.Column("added", sa.Boolean(), server_default=sa.text("1"), nullable=False),
-        sa.Column("selected", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("added", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("selected", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_group_runtimes"),
     )
     op.create_index("ix_group_runtimes_group_id_runtime_id", "group_runtimes", ["group_id", "runtime_id"], unique=False)
@@ -121,8 +127,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "groups",
-        sa.Column("group_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("group_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("application_selector", sa.LargeBinary(), nullable=True),
         sa.Column("runtime_selector", sa.LargeBinary(), nullable=True),
@@ -134,7 +140,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "label_definitions",
-        sa.Column("key", sa.String(length=317), nullable=False),
+        sa.Column("key", LABEL_KEY, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("schema", sa.Text(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
@@ -144,8 +150,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "notices",
-        sa.Column("notice_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("notice_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
         sa.Column("type", sa.String(length=32), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -160,7 +166,7 @@ def upgrade() -> None:
     op.create_table(
         "plane",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("plane_id", sa.String(length=36), nullable=False),
+        sa.Column("plane_id", ID, nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("horizon", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 1", name="ck_plane_single"),
@@ -170,7 +176,7 @@ def upgrade() -> None:
         "replies",
         sa.Column("caller", sa.Text(), nullable=False),
         sa.Column("method", sa.Text(), nullable=False),
-        sa.Column("request_id", sa.String(length=36), nullable=False),
+        sa.Column("request_id", ID, nullable=False),
         sa.Column("request_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("response", sa.LargeBinary(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
@@ -179,8 +185,8 @@ def upgrade() -> None:
     op.create_index("ix_replies_create_time", "replies", ["create_time"], unique=False)
     op.create_table(
         "runtimes",
-        sa.Column("runtime_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("runtime_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("event_url", sa.Text(), nullable=False),
         sa.Column("state", sa.Integer(), nullable=False),
@@ -212,10 +218,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "access_requests",
-        sa.Column("access_request_id", sa.String(length=36), nullable=False),
-        sa.Column("runtime_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("target_id", sa.String(length=36), nullable=False),
+        sa.Column("access_request_id", ID, nullable=False),
+        sa.Column("runtime_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("target_id", ID, nullable=False),
         sa.Column("target_kind", sa.String(length=16), nullable=False),
         sa.Column("purpose", sa.Text(), nullable=False),
         sa.Column("state", sa.Integer(), nullable=False),
@@ -242,9 +248,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "application_labels",
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("key", sa.String(length=317), nullable=False),
-        sa.Column("value", sa.String(length=63), nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("key", LABEL_KEY, nullable=False),
+        sa.Column("value", NAME, nullable=False),
         sa.ForeignKeyConstraint(
             ["application_id"],
             ["applications.application_id"],
@@ -261,9 +267,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "bundles",
-        sa.Column("bundle_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("bundle_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
@@ -276,9 +282,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "credentials",
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("target_id", sa.String(length=36), nullable=False),
-        sa.Column("runtime_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("target_id", ID, nullable=False),
+        sa.Column("runtime_id", ID, nullable=False),
         sa.Column("target_kind", sa.String(length=16), nullable=False),
         sa.Column("type", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
@@ -296,9 +302,9 @@ def upgrade() -> None:
     op.create_index("ix_credentials_target_id", "credentials", ["target_id"], unique=False)
     op.create_table(
         "runtime_labels",
-        sa.Column("runtime_id", sa.String(length=36), nullable=False),
-        sa.Column("key", sa.String(length=317), nullable=False),
-        sa.Column("value", sa.String(length=63), nullable=False),
+        sa.Column("runtime_id", ID, nullable=False),
+        sa.Column("key", LABEL_KEY, nullable=False),
+        sa.Column("value", NAME, nullable=False),
         sa.ForeignKeyConstraint(
             ["runtime_id"], ["runtimes.runtime_id"], name="fk_runtime_labels_runtime_id", ondelete="CASCADE"
         ),
@@ -309,10 +315,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "selector_anchors",
-        sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("group_id", ID, nullable=False),
         sa.Column("member_kind", sa.String(length=16), nullable=False),
-        sa.Column("key", sa.String(length=317), nullable=False),
-        sa.Column("value", sa.String(length=63), nullable=True),
+        sa.Column("key", LABEL_KEY, nullable=False),
+        sa.Column("value", NAME, nullable=True),
         sa.ForeignKeyConstraint(
             ["group_id"], ["groups.group_id"], name="fk_selector_anchors_group_id", ondelete="CASCADE"
         ),
@@ -323,9 +329,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "specification_fetches",
-        sa.Column("offer_id", sa.String(length=36), nullable=False),
-        sa.Column("fetch_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("offer_id", ID, nullable=False),
+        sa.Column("fetch_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("format", sa.Integer(), nullable=False),
         sa.Column("state", sa.Integer(), nullable=False),
@@ -349,7 +355,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "webhooks",
-        sa.Column("application_id", sa.String(length=36), nullable=False),
+        sa.Column("application_id", ID, nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("sealed_secret", sa.LargeBinary(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
@@ -363,19 +369,19 @@ def upgrade() -> None:
     )
     op.create_table(
         "apis",
-        sa.Column("api_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("api_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("target_url", sa.Text(), nullable=False),
         sa.Column("specification_sha256", sa.String(length=64), nullable=True),
         sa.Column("specification_format", sa.Integer(), nullable=True),
-        sa.Column("version", sa.String(length=63), server_default="", nullable=False),
-        sa.Column("version_deprecated", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("version", NAME, server_default="", nullable=False),
+        sa.Column("version_deprecated", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("version_deprecation_notice", sa.Text(), server_default="", nullable=False),
         sa.Column("version_removal_time", sa.BigInteger(), nullable=True),
-        sa.Column("version_group", sa.String(length=63), server_default="", nullable=False),
-        sa.Column("bundle_id", sa.String(length=36), nullable=True),
+        sa.Column("version_group", NAME, server_default="", nullable=False),
+        sa.Column("bundle_id", ID, nullable=True),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -400,15 +406,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "documents",
-        sa.Column("document_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("document_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
-        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("title", LINE, nullable=False),
         sa.Column("format", sa.Integer(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("bundle_id", sa.String(length=36), nullable=True),
+        sa.Column("bundle_id", ID, nullable=True),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
@@ -424,18 +430,18 @@ def upgrade() -> None:
     op.create_index("ix_documents_bundle_id", "documents", ["bundle_id"], unique=False)
     op.create_table(
         "event_apis",
-        sa.Column("event_api_id", sa.String(length=36), nullable=False),
-        sa.Column("application_id", sa.String(length=36), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("event_api_id", ID, nullable=False),
+        sa.Column("application_id", ID, nullable=False),
+        sa.Column("name", NAME, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("specification_sha256", sa.String(length=64), nullable=True),
         sa.Column("specification_format", sa.Integer(), nullable=True),
-        sa.Column("version", sa.String(length=63), server_default="", nullable=False),
-        sa.Column("version_deprecated", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("version", NAME, server_default="", nullable=False),
+        sa.Column("version_deprecated", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("version_deprecation_notice", sa.Text(), server_default="", nullable=False),
         sa.Column("version_removal_time", sa.BigInteger(), nullable=True),
-        sa.Column("version_group", sa.String(length=63), server_default="", nullable=False),
-        sa.Column("bundle_id", sa.String(length=36), nullable=True),
+        sa.Column("version_group", NAME, server_default="", nullable=False),
+        sa.Column("bundle_id", ID, nullable=True),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
         sa.Column("update_time", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
