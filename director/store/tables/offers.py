@@ -15,7 +15,7 @@ from sqlalchemy import (
     false,
 )
 
-from director.store.tables.base import ID, NAME, SHA256, metadata
+from director.store.tables.base import ID, LINE, NAME, SHA256, metadata
 
 specifications = Table(
     "specifications",
@@ -70,7 +70,7 @@ documents = Table(
     Column("application_id", ID, ForeignKey("applications.application_id", ondelete="CASCADE"), nullable=False),
     Column("name", NAME, nullable=False),
     Column("description", Text, nullable=False),
-    Column("title", Text, nullable=False),
+    Column("title", LINE, nullable=False),
     Column("format", Integer, nullable=False),
     Column("content", Text, nullable=False),
     Column("url", Text, nullable=False),

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Text
 
-from director.store.tables.base import ID, LABEL_KEY, LABEL_VALUE, NAME, metadata
+from director.store.tables.base import ID, LABEL_KEY, LABEL_VALUE, LINE, NAME, metadata
 
 applications = Table(
     "applications",
@@ -15,7 +15,7 @@ applications = Table(
     Column("revision", BigInteger, nullable=False),
     Column("configuration_revision", BigInteger, nullable=False),
     Column("credentials_revision", BigInteger, nullable=False, server_default="0"),
-    Column("provider", Text, nullable=False, server_default=""),
+    Column("provider", LINE, nullable=False, server_default=""),
     Column("labels", Text, nullable=False, server_default="{}"),
     Column("base_url", Text, nullable=False, server_default=""),
     Column("health_url", Text, nullable=False, server_default=""),
