@@ -12,6 +12,7 @@ from cli.options import (
     connected,
     description_option,
     etag_option,
+    force_option,
     new_request_id,
     read_secret,
     request_id_option,
@@ -106,13 +107,14 @@ async def update(
 @application.command(short_help="Remove an Application with all that it offers.")
 @_APPLICATION
 @etag_option
+@force_option
 @connected
-async def delete(plane: Connection, application: str, etag: str | None) -> None:
-    """Remove an Application with its APIs, Event APIs, webhook and memberships."""
+async def delete(plane: Connection, application: str, etag: str | None, force: bool) -> None:
+    """Remove an Application with all that it offers. One that was added to groups takes --force."""
     from moorage.director.v1.application_pb2 import DeleteApplicationRequest
 
     application_id = await references.application_id(plane, application)
-    request = DeleteApplicationRequest(application_id=application_id, etag=etag or "")
+    request = DeleteApplicationRequest(application_id=application_id, etag=etag or "", force=force)
     await plane.director.call(plane.director.stub.DeleteApplication, request)
     tell(f"application {application} is deleted")
 

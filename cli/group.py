@@ -9,6 +9,7 @@ from cli.options import (
     connected,
     description_option,
     etag_option,
+    force_option,
     new_request_id,
     request_id_option,
 )
@@ -120,12 +121,14 @@ async def update(plane: Connection, group: str, name: str | None, description: s
 @group.command()
 @_GROUP
 @etag_option
+@force_option
 @connected
-async def delete(plane: Connection, group: str, etag: str | None) -> None:
-    """Remove a group. Its members stay; what they saw through it ends."""
+async def delete(plane: Connection, group: str, etag: str | None, force: bool) -> None:
+    """Remove a group that has no members or, with --force, any. They stay; what they saw through it ends."""
     from moorage.director.v1.group_pb2 import DeleteGroupRequest
 
-    request = DeleteGroupRequest(group_id=await references.group_id(plane, group), etag=etag or "")
+    group_id = await references.group_id(plane, group)
+    request = DeleteGroupRequest(group_id=group_id, etag=etag or "", force=force)
     await plane.director.call(plane.director.stub.DeleteGroup, request)
     tell(f"group {group} is deleted")
 

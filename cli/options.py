@@ -69,6 +69,7 @@ timeout_option = click.option(
     "--timeout", type=Span(), default="10s", show_default=True, help="How long a call may take, its retries included."
 )
 etag_option = click.option("--etag", help="Refuse unless this is its etag, as it was read.")
+force_option = click.option("--force", is_flag=True, help="Delete it whatever holds it.")
 description_option = click.option("--description", help="For people, up to 1,000 characters.")
 application_option = click.option(
     "--application", help="Id or name of the Application that offers it.  [default: the one that calls]"

@@ -17,6 +17,7 @@ from cli.options import (
     connected,
     description_option,
     etag_option,
+    force_option,
     new_request_id,
     request_id_option,
 )
@@ -157,6 +158,7 @@ async def update(
 @runtime.command()
 @_RUNTIME
 @_registry_only_option
+@force_option
 @request_id_option
 @_wait_option
 @wait_timeout_option
@@ -165,16 +167,21 @@ async def delete(
     plane: Connection,
     runtime: str,
     registry_only: bool,
+    force: bool,
     request_id: str | None,
     wait: bool,
     wait_timeout: timedelta,
 ) -> None:
-    """Remove a Runtime whole: its workload, then its entry. With --no-wait, show the operation that goes on."""
+    """Remove a Runtime whole: its workload, then its entry. With --no-wait, show the operation that goes on.
+
+    With --registry-only, one that was added to groups, or that an Application sends its events to, takes --force.
+    """
     runtime_id = await references.runtime_id(plane, runtime)
     if registry_only:
         from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest as DeleteEntryRequest
 
-        await plane.director.call(plane.director.stub.DeleteRuntime, DeleteEntryRequest(runtime_id=runtime_id))
+        entry = DeleteEntryRequest(runtime_id=runtime_id, force=force)
+        await plane.director.call(plane.director.stub.DeleteRuntime, entry)
     else:
         from moorage.provisioner.v1.runtime_pb2 import DeleteRuntimeRequest
 

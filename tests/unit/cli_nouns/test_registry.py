@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
-from moorage.director.v1 import api_pb2, application_pb2, configuration_pb2, event_api_pb2, group_pb2, webhook_pb2
+from moorage.director.v1 import (
+    api_pb2,
+    application_pb2,
+    configuration_pb2,
+    event_api_pb2,
+    group_pb2,
+    runtime_pb2,
+    webhook_pb2,
+)
 from moorage.director.v1.specification_pb2 import (
     SPECIFICATION_FORMAT_ASYNCAPI,
     SPECIFICATION_FORMAT_OPENAPI,
@@ -55,6 +63,20 @@ def test_a_deletion_tells_on_standard_error_alone(plane: ScriptedPlane, run: Run
     assert (ended.returncode, ended.stdout) == (Exit.OK, "")
     assert ended.stderr == f"moorage: application {APP} is deleted\n"
     assert plane.asked("DeleteApplication")[0].etag == '"3"'
+
+
+def test_what_is_held_is_deleted_by_force_alone(plane: ScriptedPlane, run: Run) -> None:
+    always(plane, "DeleteApplication", application_pb2.DeleteApplicationResponse())
+    always(plane, "DeleteGroup", group_pb2.DeleteGroupResponse())
+    always(plane, "DeleteRuntime", runtime_pb2.DeleteRuntimeResponse())
+    for delete in (
+        ["application", "delete", APP],
+        ["group", "delete", APP],
+        ["runtime", "delete", APP, "--registry-only"],
+    ):
+        assert run(*delete).returncode == run(*delete, "--force").returncode == Exit.OK
+    for method in ("DeleteApplication", "DeleteGroup", "DeleteRuntime"):
+        assert [request.force for request in plane.asked(method)] == [False, True]
 
 
 def test_an_application_sees_the_runtimes_that_it_serves_itself(plane: ScriptedPlane, run: Run, mint: Mint) -> None:

@@ -98,7 +98,7 @@ def test_a_runtime_with_an_agent_of_ones_own_is_only_registered(plane: ScriptedP
     [request] = plane.asked("CreateRuntime")
     assert isinstance(request, director_runtimes.CreateRuntimeRequest)
     assert list(request.group_ids) == [PLANE]
-    assert [type(each) for each in plane.asked("DeleteRuntime")] == [director_runtimes.DeleteRuntimeRequest]
+    assert plane.asked("DeleteRuntime") == [director_runtimes.DeleteRuntimeRequest(runtime_id=RUNTIME)]
 
 
 def test_a_deletion_is_waited_for(plane: ScriptedPlane, run: Run) -> None:
