@@ -26,7 +26,7 @@ from mesh import telemetry
 from mesh.backoff import Backoff
 
 if TYPE_CHECKING:
-    from dbos import DBOS
+    from dbos import DBOS, DBOSConfig
 
 T = TypeVar("T")
 
@@ -38,6 +38,9 @@ APPLICATION_VERSION = "1"
 of workflows therefore stays able to resume what an older release began."""
 
 _SQLITE = "sqlite:///"
+_CONNECTIONS = 5
+"""That DBOS may have to PostgreSQL, beside the one on which it listens."""
+
 _FIRST_RETRY = timedelta(seconds=0.5)
 _LONGEST_RETRY = timedelta(seconds=10)
 _BATCH = 500
@@ -296,9 +299,23 @@ def _configured(name: str, url: str) -> type["DBOS"]:
             "log_level": "WARNING",
             # How often it looks whether it is to stop; nothing here waits for its notifications.
             "notification_listener_polling_interval_sec": 0.2,
+            **_connections(url),
         }
     )
     return DBOS
+
+
+def _connections(url: str) -> "DBOSConfig":
+    """What DBOS must know of a PostgreSQL server beside its URL, so as not to take all of it, nor to hang with it."""
+    if url.startswith(_SQLITE):
+        return {}
+    from mesh.database.connections import wire_options
+    from mesh.database.limits import Limits
+
+    return {
+        "sys_db_pool_size": _CONNECTIONS,
+        "db_engine_kwargs": {"connect_args": wire_options(url, Limits()), "hide_parameters": True},
+    }
 
 
 def _make_private(path: Path) -> None:

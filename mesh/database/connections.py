@@ -14,7 +14,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.errors import ConnectionTimeout
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
 from sqlalchemy.pool import NullPool
 
@@ -25,14 +25,19 @@ KINDS = 3
 
 
 def server_options(url: URL, limits: Limits, *settings: str) -> dict[str, Any]:
-    """Parameters of libpq with which no connection hangs; those that the URL names have their say."""
+    """Parameters of libpq with which neither a connection nor a statement on it hangs; those of the URL stand above."""
     milliseconds = {"statement_timeout": limits.statement, "lock_timeout": limits.lock}
     # A transaction whose client died without a word would hold its locks until the keepalive finds out.
     milliseconds["idle_in_transaction_session_timeout"] = limits.unit
     options = [f"-c {name}={round(1000 * seconds)}" for name, seconds in milliseconds.items()]
     options += [f"-c {setting}" for setting in settings]
     options += [str(url.query["options"])] if "options" in url.query else []
-    defaults = {
+    return wire_options(url, limits) | {"options": " ".join(options)}
+
+
+def wire_options(url: str | URL, limits: Limits) -> dict[str, Any]:
+    """Those of them with which a server that is gone without a word is found out."""
+    parameters = {
         "application_name": "moorage",
         "connect_timeout": str(max(round(limits.connect), 2)),  # libpq takes 1 for 2
         "keepalives_idle": "10",
@@ -40,7 +45,7 @@ def server_options(url: URL, limits: Limits, *settings: str) -> dict[str, Any]:
         "keepalives_count": "3",
         "tcp_user_timeout": str(round(1000 * limits.unit)),
     }
-    return {name: value for name, value in defaults.items() if name not in url.query} | {"options": " ".join(options)}
+    return {name: value for name, value in parameters.items() if name not in make_url(url).query}
 
 
 class Connections:
