@@ -18,7 +18,7 @@ from moorage.director.v1.application_pb2 import (
     UpdateApplicationResponse,
 )
 
-from director import labels, resource
+from director import holds, labels, resource, selectors
 from director.changes import Action, Kind, Mutation
 from director.kinds import APPLICATION, RUNTIME
 from director.memberships import leave_groups
@@ -51,6 +51,7 @@ def create_application(
     row = resource.create(tx, mutation, APPLICATION, values)
     labels.relabel(tx, APPLICATION, row["application_id"], labels.NONE, row["labels"])
     _record(mutation, Action.CREATE, row["application_id"])
+    selectors.place(tx, mutation, Kind.APPLICATION, row["application_id"], request.application.labels)
     return CreateApplicationResponse(application=application_message(row))
 
 
@@ -88,7 +89,8 @@ def update_application(
     seen = ("configuration_revision",) if not _SEEN_BY_RUNTIMES.isdisjoint(values) else ()
     changed = resource.update(tx, mutation, APPLICATION, row, values, ("revision", *seen))
     if changed is not None:
-        labels.relabel(tx, APPLICATION, sent.application_id, row["labels"], changed["labels"])
+        if labels.relabel(tx, APPLICATION, sent.application_id, row["labels"], changed["labels"]):
+            selectors.relabelled(tx, mutation, Kind.APPLICATION, sent.application_id, sent.labels)
         _record(mutation, Action.UPDATE, sent.application_id)
     return UpdateApplicationResponse(application=application_message(changed or row))
 
@@ -96,9 +98,14 @@ def update_application(
 def delete_application(
     tx: Transaction, mutation: Mutation, request: DeleteApplicationRequest
 ) -> DeleteApplicationResponse:
-    """Remove an Application and all that hangs on it; raises `Refusal` (APPLICATION_NOT_FOUND, ETAG_MISMATCH)."""
+    """Remove an Application and all that hangs on it.
+
+    Raises `Refusal` (APPLICATION_NOT_FOUND, ETAG_MISMATCH, RESOURCE_HELD).
+    """
     id = request.application_id
     resource.check_etag(resource.get(tx, APPLICATION, id), request.etag)
+    if not request.force:
+        holds.check_application(tx, id)
     documents = specifications.keys_of(tx, id)
     leave_groups(tx, mutation, GROUP_APPLICATIONS, id)
     outbox.drop(tx, id)

@@ -4,7 +4,7 @@ Every mutation of the registry holds the plane's row from its beginning to its c
 in commit order and without gaps, and a mutation reads nothing that another one is about to change.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -76,6 +76,8 @@ class Mutation:
         self.new_id = new_id
         self.plane = store.lock_plane(tx)
         self.revision = self.plane.revision + 1
+        self.concerns: list[tuple[Collection[str], Collection[str]]] = []
+        """Applications, by their ids, and the Runtimes of theirs that came, went or altered: they hear of it in the end."""
         self._tx = tx
         self._rows: list[dict[str, Any]] = []
 

@@ -102,7 +102,7 @@ GROUP = ResourceKind(
     registry=GROUPS,
     not_found=Reason.REASON_GROUP_NOT_FOUND,
     required=("name",),
-    optional=("description",),
+    optional=("description", "application_selector", "runtime_selector"),
 )
 
 RUNTIME = ResourceKind(

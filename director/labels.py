@@ -25,19 +25,20 @@ def from_json(text: str) -> dict[str, str]:
     return labels
 
 
-def relabel(tx: Transaction, kind: ResourceKind, id: str, before: str, after: str) -> None:
+def relabel(tx: Transaction, kind: ResourceKind, id: str, before: str, after: str) -> bool:
     """Have the index say what the row says, where the labels changed; both are as the row keeps them.
 
     Raises `Refusal` (LABEL_INVALID), with a violation for each label that breaks its definition. What did not change
-    is not looked at.
+    is not looked at. Says whether anything did.
     """
     if before == after:
-        return
+        return False
     old, new = from_json(before), from_json(after)
     gone = {key for key, value in old.items() if new.get(key) != value}
     come = {key: value for key, value in new.items() if old.get(key) != value}
     _check(tx, kind, come)
     _INDICES[kind.kind].change(tx, id, gone, come)
+    return True
 
 
 def _check(tx: Transaction, kind: ResourceKind, labels: Mapping[str, str]) -> None:

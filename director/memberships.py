@@ -1,95 +1,85 @@
 """Who is in which group: how memberships begin and end, and whom that concerns.
 
-A change of membership is a change of the group: it takes the group's revision along.
+A member is in a group because it was added by name, because the group's selector asks for it, or for both reasons; it
+is in it for as long as there is one. A change of membership is a change of the group: it takes the group's revision
+along.
 """
 
 from collections.abc import Collection, Sequence
 
 from director.changes import Action, Kind, Mutation
 from director.store import Transaction
-from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES, Memberships
+from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES, Memberships, Pair
 from director.store.registry import GROUPS
 from director.webhooks import outbox
 
 
 def join_group(
     tx: Transaction, mutation: Mutation, group_id: str, application_ids: Sequence[str], runtime_ids: Sequence[str]
-) -> bool:
-    """Add members to a group, and tell the Applications concerned; says whether any was not in it before."""
-    applications = _begin(tx, mutation, GROUP_APPLICATIONS, [(group_id, id) for id in application_ids])
-    runtimes = _begin(tx, mutation, GROUP_RUNTIMES, [(group_id, id) for id in runtime_ids])
-    _announce(tx, mutation, group_id, [id for _, id in applications], [id for _, id in runtimes])
-    return bool(applications or runtimes)
+) -> None:
+    """Add members to a group by name."""
+    for memberships, ids in ((GROUP_APPLICATIONS, application_ids), (GROUP_RUNTIMES, runtime_ids)):
+        begun = memberships.add(tx, mutation.revision, [(group_id, id) for id in ids])
+        _record(tx, mutation, Action.ADD, memberships, begun)
 
 
 def quit_group(
     tx: Transaction, mutation: Mutation, group_id: str, application_ids: Sequence[str], runtime_ids: Sequence[str]
-) -> bool:
-    """Remove members from a group, and tell the Applications concerned; says whether any was in it."""
-    applications = GROUP_APPLICATIONS.remove(tx, mutation.revision, group_id, application_ids)
-    runtimes = GROUP_RUNTIMES.remove(tx, mutation.revision, group_id, runtime_ids)
-    _end(tx, mutation, group_id, applications, runtimes)
-    return bool(applications or runtimes)
+) -> None:
+    """Take back that members were added to a group; those whom its selector asks for stay."""
+    for memberships, ids in ((GROUP_APPLICATIONS, application_ids), (GROUP_RUNTIMES, runtime_ids)):
+        ended = memberships.remove(tx, mutation.revision, [(group_id, id) for id in ids])
+        _record(tx, mutation, Action.REMOVE, memberships, ended)
+
+
+def select_members(tx: Transaction, mutation: Mutation, memberships: Memberships, pairs: Sequence[Pair]) -> None:
+    """Have groups select members."""
+    _record(tx, mutation, Action.ADD, memberships, memberships.select(tx, mutation.revision, pairs))
+
+
+def deselect_members(tx: Transaction, mutation: Mutation, memberships: Memberships, pairs: Sequence[Pair]) -> None:
+    """Have groups select members no longer; those who were added by name stay."""
+    _record(tx, mutation, Action.REMOVE, memberships, memberships.deselect(tx, mutation.revision, pairs))
 
 
 def empty_group(tx: Transaction, mutation: Mutation, group_id: str) -> None:
-    """Remove every member of a group, and tell the Applications concerned."""
-    applications = GROUP_APPLICATIONS.remove_all(tx, mutation.revision, group_id)
-    runtimes = GROUP_RUNTIMES.remove_all(tx, mutation.revision, group_id)
-    _end(tx, mutation, group_id, applications, runtimes)
+    """Remove every member of a group that goes."""
+    for memberships in (GROUP_APPLICATIONS, GROUP_RUNTIMES):
+        ended = memberships.remove_all(tx, mutation.revision, group_id)
+        _record(tx, mutation, Action.REMOVE, memberships, [(group_id, id) for id in ended])
 
 
 def join_groups(tx: Transaction, mutation: Mutation, runtime_id: str, group_ids: Collection[str]) -> None:
-    """Add a new Runtime to several groups, and tell the Applications concerned."""
-    _begin(tx, mutation, GROUP_RUNTIMES, [(group_id, runtime_id) for group_id in group_ids])
-    touch_groups(tx, mutation, group_ids)
-    outbox.configuration_changed(tx, mutation, GROUP_APPLICATIONS.in_groups(tx, group_ids), [runtime_id])
+    """Add a Runtime to several groups."""
+    begun = GROUP_RUNTIMES.add(tx, mutation.revision, [(group_id, runtime_id) for group_id in group_ids])
+    _record(tx, mutation, Action.ADD, GROUP_RUNTIMES, begun)
 
 
-def leave_groups(tx: Transaction, mutation: Mutation, memberships: Memberships, member_id: str) -> list[str]:
-    """End all memberships of one who goes; returns the ids of the groups that it was in."""
+def leave_groups(tx: Transaction, mutation: Mutation, memberships: Memberships, member_id: str) -> None:
+    """End all memberships of one who goes."""
     group_ids = memberships.leave_all(tx, mutation.revision, member_id)
-    for group_id in group_ids:
-        _record(mutation, Action.REMOVE, memberships, group_id, member_id)
-    touch_groups(tx, mutation, group_ids)
-    return group_ids
+    _record(tx, mutation, Action.REMOVE, memberships, [(group_id, member_id) for group_id in group_ids])
 
 
-def touch_groups(tx: Transaction, mutation: Mutation, group_ids: Collection[str]) -> None:
-    """Have the groups take the mutation's revision."""
-    GROUPS.update_all(tx, group_ids, {"update_time": mutation.micros, "revision": mutation.revision})
-
-
-def _begin(
-    tx: Transaction, mutation: Mutation, memberships: Memberships, pairs: Collection[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    begun = memberships.add(tx, mutation.revision, pairs)
-    for group_id, member_id in begun:
-        _record(mutation, Action.ADD, memberships, group_id, member_id)
-    return begun
-
-
-def _end(
-    tx: Transaction, mutation: Mutation, group_id: str, applications: Sequence[str], runtimes: Sequence[str]
+def _record(
+    tx: Transaction, mutation: Mutation, action: Action, memberships: Memberships, pairs: Collection[Pair]
 ) -> None:
-    for memberships, member_ids in ((GROUP_APPLICATIONS, applications), (GROUP_RUNTIMES, runtimes)):
-        for member_id in member_ids:
-            _record(mutation, Action.REMOVE, memberships, group_id, member_id)
-    _announce(tx, mutation, group_id, applications, runtimes)
+    """Note memberships that began or ended, and whom they concern.
 
-
-def _record(mutation: Mutation, action: Action, memberships: Memberships, group_id: str, member_id: str) -> None:
-    whose = {memberships.members.key: member_id}
-    mutation.record(action, Kind.MEMBER, member_id, group_id=group_id, **whose)
-
-
-def _announce(
-    tx: Transaction, mutation: Mutation, group_id: str, applications: Collection[str], runtimes: Collection[str]
-) -> None:
-    """Tell of members that came or went: who came or went, of all Runtimes of the group; the others, of theirs."""
-    if runtimes:
-        others = set(GROUP_APPLICATIONS.members_of(tx, group_id)).difference(applications)
-        outbox.configuration_changed(tx, mutation, others, runtimes)
-    if applications:
-        served = set(GROUP_RUNTIMES.members_of(tx, group_id)).union(runtimes)
-        outbox.configuration_changed(tx, mutation, applications, served)
+    Who came or went, of all Runtimes of the group; the Applications of the group, of the Runtimes that came or went.
+    """
+    by_group: dict[str, list[str]] = {}
+    for group_id, member_id in pairs:
+        whose = {memberships.members.key: member_id}
+        mutation.record(action, Kind.MEMBER, member_id, group_id=group_id, **whose)
+        by_group.setdefault(group_id, []).append(member_id)
+    if not by_group:
+        return
+    GROUPS.update_all(tx, by_group, {"update_time": mutation.micros, "revision": mutation.revision})
+    others = GROUP_RUNTIMES if memberships is GROUP_APPLICATIONS else GROUP_APPLICATIONS
+    facing = others.members_by_group(tx, by_group)
+    for group_id, member_ids in by_group.items():
+        if memberships is GROUP_APPLICATIONS:
+            outbox.configuration_changed(mutation, member_ids, facing.get(group_id, ()))
+        else:
+            outbox.configuration_changed(mutation, facing.get(group_id, ()), member_ids)

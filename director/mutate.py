@@ -14,6 +14,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 from director.changes import Mutation
 from director.store import Transaction, replies
 from director.store.replies import Reply
+from director.webhooks import outbox
 from mesh.database import RolledBack
 from mesh.errors import Refusal
 
@@ -65,6 +66,7 @@ def mutate(tx: Transaction, occasion: Occasion, unit: Unit[Request, Response], r
 
 def _done(tx: Transaction, mutation: Mutation, unit: Unit[Request, Response], request: Request) -> Response:
     response = unit(tx, mutation, request)
+    outbox.write(tx, mutation)
     mutation.finish()
     return response
 

@@ -71,7 +71,7 @@ def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.
     if ran_nothing and state == RuntimeState.RUNTIME_STATE_READY:
         outbox.runtime_ready(tx, mutation, application_ids, row)
     else:
-        outbox.configuration_changed(tx, mutation, application_ids, [runtime_id])
+        outbox.configuration_changed(mutation, application_ids, [runtime_id])
 
 
 def _status(request: ReportConfigurationRequest) -> Values:

@@ -49,10 +49,10 @@ def require_all(tx: Transaction, kind: ResourceKind, field: str, ids: Sequence[s
         )
 
 
-def check_etag(row: Values, sent: str) -> None:
+def check_etag(row: Values, sent: str, field: str = "etag") -> None:
     """Raise `Refusal` (ETAG_MISMATCH) where an etag was sent and the resource is no longer as it names it."""
     if sent and sent != etag(row["revision"]):
-        raise Refusal(Reason.REASON_ETAG_MISMATCH, "the resource changed since it was read", field="etag")
+        raise Refusal(Reason.REASON_ETAG_MISMATCH, "the resource changed since it was read", field=field)
 
 
 def check_name(tx: Transaction, kind: ResourceKind, values: Values) -> None:

@@ -21,7 +21,7 @@ from moorage.director.v1.runtime_pb2 import (
 )
 from moorage.director.v1.runtime_state_pb2 import RuntimeState
 
-from director import labels, resource
+from director import holds, labels, resource, selectors
 from director.changes import Action, Kind, Mutation
 from director.kinds import GROUP, RUNTIME
 from director.memberships import join_groups, leave_groups
@@ -60,6 +60,7 @@ def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRe
     labels.relabel(tx, RUNTIME, row["runtime_id"], labels.NONE, row["labels"])
     _record(mutation, Action.CREATE, row["runtime_id"])
     join_groups(tx, mutation, row["runtime_id"], request.group_ids)
+    selectors.place(tx, mutation, Kind.RUNTIME, row["runtime_id"], request.runtime.labels)
     return CreateRuntimeResponse(runtime=_message(row))
 
 
@@ -97,27 +98,27 @@ def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRe
     resource.check_etag(row, sent.etag)
     changed = resource.update(tx, mutation, RUNTIME, row, _values(sent, fields))
     if changed is not None:
-        labels.relabel(tx, RUNTIME, sent.runtime_id, row["labels"], changed["labels"])
+        if labels.relabel(tx, RUNTIME, sent.runtime_id, row["labels"], changed["labels"]):
+            selectors.relabelled(tx, mutation, Kind.RUNTIME, sent.runtime_id, sent.labels)
         _record(mutation, Action.UPDATE, sent.runtime_id)
         ready = row["state"] == RuntimeState.RUNTIME_STATE_READY
         if ready and any(changed[name] != row[name] for name in _SEEN_BY_APPLICATIONS):
-            _tell_applications(tx, mutation, sent.runtime_id, GROUP_RUNTIMES.groups_of(tx, sent.runtime_id))
+            group_ids = GROUP_RUNTIMES.groups_of(tx, sent.runtime_id)
+            outbox.configuration_changed(mutation, GROUP_APPLICATIONS.in_groups(tx, group_ids), [sent.runtime_id])
     return UpdateRuntimeResponse(runtime=_message(changed or row))
 
 
 def delete_runtime(tx: Transaction, mutation: Mutation, request: DeleteRuntimeRequest) -> DeleteRuntimeResponse:
-    """Remove a Runtime and end its memberships; raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH)."""
+    """Remove a Runtime and end its memberships; raises `Refusal` (RUNTIME_NOT_FOUND, ETAG_MISMATCH, RESOURCE_HELD)."""
     id = request.runtime_id
     resource.check_etag(resource.get(tx, RUNTIME, id), request.etag)
-    group_ids = leave_groups(tx, mutation, GROUP_RUNTIMES, id)
+    if not request.force:
+        holds.check_runtime(tx, id)
+    leave_groups(tx, mutation, GROUP_RUNTIMES, id)
+    holds.let_go_of_runtime(tx, mutation, id)
     RUNTIMES.delete(tx, id)
     _record(mutation, Action.DELETE, id)
-    _tell_applications(tx, mutation, id, group_ids)
     return DeleteRuntimeResponse()
-
-
-def _tell_applications(tx: Transaction, mutation: Mutation, id: str, group_ids: list[str]) -> None:
-    outbox.configuration_changed(tx, mutation, GROUP_APPLICATIONS.in_groups(tx, group_ids), [id])
 
 
 def _record(mutation: Mutation, action: Action, id: str) -> None:

@@ -86,7 +86,7 @@ class MeshPlane:
 
     async def deregister(self, runtime_id: str) -> None:
         """See `Plane.deregister`."""
-        request = DeleteRuntimeRequest(runtime_id=runtime_id)
+        request = DeleteRuntimeRequest(runtime_id=runtime_id, force=True)
         try:
             await _asked("director", lambda: self._at_director().DeleteRuntime(request, timeout=self._timeout))
         except Refusal as refusal:

@@ -206,9 +206,12 @@ async def _delete(stage: Stage) -> str:
         lambda party: party.director.DeleteApi,
         DeleteApiRequest(application_id=stage.application_id, api_id=stage.api_id),
     )
-    await admin.delete(lambda admin: admin.director.DeleteGroup, DeleteGroupRequest(group_id=stage.group_id))
     await admin.delete(
-        lambda admin: admin.director.DeleteApplication, DeleteApplicationRequest(application_id=stage.application_id)
+        lambda admin: admin.director.DeleteGroup, DeleteGroupRequest(group_id=stage.group_id, force=True)
+    )
+    await admin.delete(
+        lambda admin: admin.director.DeleteApplication,
+        DeleteApplicationRequest(application_id=stage.application_id, force=True),
     )
     return "runtime, API, group and application are gone"
 

@@ -3,6 +3,8 @@
 from moorage.director.v1.group_pb2 import (
     AddGroupMembersRequest,
     AddGroupMembersResponse,
+    BatchUpdateGroupMembersRequest,
+    BatchUpdateGroupMembersResponse,
     CreateGroupRequest,
     CreateGroupResponse,
     DeleteGroupRequest,
@@ -19,7 +21,7 @@ from moorage.director.v1.group_pb2 import (
     UpdateGroupResponse,
 )
 
-from director import groups
+from director import group_members, groups
 from director.service.calls import Calls, Context
 
 
@@ -48,14 +50,20 @@ class GroupCalls(Calls):
 
     async def AddGroupMembers(self, request: AddGroupMembersRequest, context: Context) -> AddGroupMembersResponse:
         """Add members to a Group."""
-        return await self._change(groups.add_group_members, request)
+        return await self._change(group_members.add_group_members, request)
 
     async def RemoveGroupMembers(
         self, request: RemoveGroupMembersRequest, context: Context
     ) -> RemoveGroupMembersResponse:
         """Remove members from a Group."""
-        return await self._change(groups.remove_group_members, request)
+        return await self._change(group_members.remove_group_members, request)
 
     async def ListGroupMembers(self, request: ListGroupMembersRequest, context: Context) -> ListGroupMembersResponse:
         """Read a page of a Group's members."""
-        return await self._database.read(groups.list_group_members, request)
+        return await self._database.read(group_members.list_group_members, request)
+
+    async def BatchUpdateGroupMembers(
+        self, request: BatchUpdateGroupMembersRequest, context: Context
+    ) -> BatchUpdateGroupMembersResponse:
+        """Change the members of many Groups at once."""
+        return await self._change(group_members.batch_update_group_members, request)

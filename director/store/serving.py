@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from director.store.tables import applications, group_applications, group_runtimes, runtimes
 
@@ -53,6 +53,11 @@ def read_chosen(tx: Connection, application_ids: Collection[str]) -> dict[str, s
         for some in _batches(application_ids)
         for row in tx.execute(_CHOSEN, {"ids": some})
     }
+
+
+def read_choosing(tx: Connection, runtime_id: str) -> list[tuple[str, str]]:
+    """Ids and names of the Applications for whose events a Runtime was chosen, by name."""
+    return [(row[0], row[1]) for row in tx.execute(_CHOOSING, {"id": runtime_id})]
 
 
 def is_served(tx: Connection, application_id: str, runtime_id: str) -> bool:
@@ -110,6 +115,11 @@ _OLDEST_READY = (
 )
 _CHOSEN = select(applications.c.application_id, applications.c.eventing_runtime_id).where(
     applications.c.application_id.in_(_IDS)
+)
+_CHOOSING = (
+    select(applications.c.application_id, applications.c.name)
+    .where(applications.c.eventing_runtime_id == bindparam("id"))
+    .order_by(applications.c.name)
 )
 _SERVING = (
     select(group_applications.c.application_id)

@@ -1,7 +1,7 @@
 """The outbox: notices are written in the transaction of the change that they are about, so none is lost or made up."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -24,21 +24,29 @@ class NoticeType(StrEnum):
 def runtime_ready(tx: Transaction, mutation: Mutation, application_ids: Collection[str], runtime: Values) -> None:
     """Tell those of the Applications that have a webhook that a Runtime they serve is ready for the first time."""
     told = {"runtime_id": runtime["runtime_id"], "name": runtime["name"], "event_url": runtime["event_url"]}
-    _write(tx, mutation, NoticeType.RUNTIME_READY, application_ids, {"runtime": told})
+    listeners = notices.with_webhook(tx, application_ids)
+    _append(tx, mutation, NoticeType.RUNTIME_READY, {id: {"runtime": told} for id in listeners})
 
 
-def configuration_changed(
-    tx: Transaction, mutation: Mutation, application_ids: Collection[str], runtime_ids: Collection[str]
-) -> None:
-    """Tell those of the Applications that have a webhook that Runtimes they serve came, went or altered.
+def configuration_changed(mutation: Mutation, application_ids: Collection[str], runtime_ids: Collection[str]) -> None:
+    """Note that Runtimes which these Applications serve came, went or altered.
 
-    Nothing is written where no Runtime is concerned.
+    Each hears of all that a mutation did to its Runtimes by one notice, which `write` makes.
     """
-    if not runtime_ids:
+    if application_ids and runtime_ids:
+        mutation.concerns.append((application_ids, runtime_ids))
+
+
+def write(tx: Transaction, mutation: Mutation) -> None:
+    """Tell those of the Applications that have a webhook what was noted of their Runtimes, as the mutation ends."""
+    if not mutation.concerns:
         return
-    named = sorted(runtime_ids)[:MOST_RUNTIMES]
-    data = {"runtime_ids": named, "more": len(runtime_ids) > len(named)}
-    _write(tx, mutation, NoticeType.CONFIGURATION_CHANGED, application_ids, data)
+    listeners = set(notices.with_webhook(tx, set[str]().union(*(ids for ids, _ in mutation.concerns))))
+    concerned: dict[str, set[str]] = {}
+    for application_ids, runtime_ids in mutation.concerns:
+        for application_id in listeners.intersection(application_ids):
+            concerned.setdefault(application_id, set()).update(runtime_ids)
+    _append(tx, mutation, NoticeType.CONFIGURATION_CHANGED, {id: _named(ids) for id, ids in concerned.items()})
 
 
 def drop(tx: Transaction, application_id: str) -> None:
@@ -46,9 +54,13 @@ def drop(tx: Transaction, application_id: str) -> None:
     notices.delete_of(tx, application_id)
 
 
-def _write(
-    tx: Transaction, mutation: Mutation, type: NoticeType, application_ids: Collection[str], data: dict[str, Any]
-) -> None:
+def _named(runtime_ids: Collection[str]) -> dict[str, Any]:
+    named = sorted(runtime_ids)[:MOST_RUNTIMES]
+    return {"runtime_ids": named, "more": len(runtime_ids) > len(named)}
+
+
+def _append(tx: Transaction, mutation: Mutation, type: NoticeType, told: Mapping[str, dict[str, Any]]) -> None:
+    """Write a notice for each Application in `told`, with what it is told."""
     rows = [
         {
             "notice_id": mutation.new_id(),
@@ -58,7 +70,7 @@ def _write(
             "revision": mutation.revision,
             "create_time": mutation.micros,
         }
-        for application_id in notices.with_webhook(tx, application_ids)
+        for application_id, data in told.items()
     ]
     notices.append(tx, rows)
 

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from moorage.director.v1.api_pb2 import Api, CreateApiRequest
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
+from moorage.director.v1.bundle_pb2 import Bundle, CreateBundleRequest
+from moorage.director.v1.credential_pb2 import CredentialType
+from moorage.director.v1.document_pb2 import CreateDocumentRequest, Document
 from moorage.director.v1.event_api_pb2 import CreateEventApiRequest, EventApi
 from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
 from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime
@@ -19,7 +22,7 @@ from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.director.v1.specification_pb2 import Specification, SpecificationFormat
 from sqlalchemy import insert, select, update
 
-from director import apis, applications, event_apis, groups, runtimes
+from director import apis, applications, bundles, documents, event_apis, groups, runtimes
 from director.changes import Change, Mutation, read_plane, read_since
 from director.mutate import Occasion, mutate
 from director.specifications.inspected import InspectedSpecification
@@ -127,6 +130,14 @@ class Plane:
         request = CreateEventApiRequest(event_api=event_api)
         return self.change(partial(event_apis.create_event_api, document=document), request).event_api
 
+    def bundle(self, application_id: str, name: str = "") -> Bundle:
+        bundle = Bundle(application_id=application_id, name=name or next(self._names))
+        return self.change(bundles.create_bundle, CreateBundleRequest(bundle=bundle)).bundle
+
+    def document(self, application_id: str, name: str = "", **fields: Any) -> Document:
+        document = Document(application_id=application_id, name=name or next(self._names), **fields)
+        return self.change(documents.create_document, CreateDocumentRequest(document=document)).document
+
     def group(self, name: str = "", application_ids: Sequence[str] = (), runtime_ids: Sequence[str] = ()) -> Group:
         request = CreateGroupRequest(
             group=Group(name=name or next(self._names)), application_ids=application_ids, runtime_ids=runtime_ids
@@ -147,6 +158,19 @@ class Plane:
         row = {"application_id": application_id, "url": "https://app.test", "sealed_secret": b"", "update_time": 0}
         with self.transaction() as tx:
             tx.execute(insert(tables.webhooks).values(**row))
+
+    def add_credential(self, application_id: str, target_id: str, runtime_id: str = "") -> None:
+        """A bearer token for a target, shared unless it is for a Runtime, without what goes with setting one."""
+        row = {"application_id": application_id, "target_id": target_id, "runtime_id": runtime_id, "target_kind": "API"}
+        secret = {"type": CredentialType.CREDENTIAL_TYPE_BEARER, "sealed": b"", "update_time": 0, "revision": 0}
+        with self.transaction() as tx:
+            tx.execute(insert(tables.credentials).values(**row, **secret))
+
+    def add_access_request(self, application_id: str, target_id: str, runtime_id: str) -> None:
+        whose = {"application_id": application_id, "target_id": target_id, "runtime_id": runtime_id}
+        about = {"target_kind": "API", "purpose": "", "state": 1, "create_time": 0, "revision": 0}
+        with self.transaction() as tx:
+            tx.execute(insert(tables.access_requests).values(access_request_id=new_id(), **whose, **about))
 
     def served(self, runtime_id: str, at: int | None = None) -> set[str]:
         """The applications that a runtime sees, now or at an earlier revision, by the rule of the tables."""

@@ -13,7 +13,7 @@ from moorage.director.v1.runtime_state_pb2 import RuntimeState
 from moorage.errors.v1.errors_pb2 import Reason
 
 from director.application_view import get_application_configuration
-from director.groups import remove_group_members
+from director.group_members import remove_group_members
 from mesh.errors import Refusal
 from tests.unit.director.plane import Plane, new_id
 

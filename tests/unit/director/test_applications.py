@@ -141,7 +141,7 @@ def test_a_delete_takes_all_that_hangs_on_the_application(plane: Plane) -> None:
     plane.add_webhook(doomed.application_id)
     before = plane.revision
 
-    plane.change(delete_application, DeleteApplicationRequest(application_id=doomed.application_id))
+    plane.change(delete_application, DeleteApplicationRequest(application_id=doomed.application_id, force=True))
 
     assert [row["application_id"] for row in plane.rows(tables.apis)] == [other.application_id]
     assert plane.rows(tables.event_apis) == []

@@ -16,7 +16,8 @@ from moorage.director.v1.group_pb2 import (
 from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, Runtime, UpdateRuntimeRequest
 
 from director.applications import update_application
-from director.groups import add_group_members, delete_group, remove_group_members, update_group
+from director.group_members import add_group_members, remove_group_members
+from director.groups import delete_group, update_group
 from director.runtimes import delete_runtime, update_runtime
 from director.store import tables
 from tests.unit.director.plane import Plane
@@ -113,7 +114,7 @@ def test_who_goes_is_told_of_all_the_runtimes_and_the_others_of_those_that_go(pa
 def test_a_group_that_ends_tells_its_applications_of_all_its_runtimes(party: Party) -> None:
     group = party.group("abrs")
     party.told()
-    party.plane.change(delete_group, DeleteGroupRequest(group_id=group.group_id))
+    party.plane.change(delete_group, DeleteGroupRequest(group_id=group.group_id, force=True))
     assert party.told() == {("a", "rs"), ("b", "rs")}
 
 
@@ -122,7 +123,7 @@ def test_a_runtime_that_is_deleted_is_told_to_each_application_of_its_groups_onc
     party.told()
     party.group("bcrs")
     party.told()
-    party.plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=party.ids["r"]))
+    party.plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=party.ids["r"], force=True))
     assert party.told() == {("a", "r"), ("b", "r"), ("c", "r")}
 
 
@@ -168,6 +169,6 @@ def test_who_has_no_webhook_is_not_told(party: Party) -> None:
 def test_what_is_only_asked_about_is_not_told(party: Party) -> None:
     group = party.group("ar")
     party.told()
-    request = DeleteGroupRequest(group_id=group.group_id, validate_only=True)
+    request = DeleteGroupRequest(group_id=group.group_id, validate_only=True, force=True)
     party.plane.change(delete_group, request)
     assert party.told() == set()

@@ -19,15 +19,8 @@ from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest
 
 from director.applications import delete_application
 from director.changes import Action, Kind
-from director.groups import (
-    add_group_members,
-    delete_group,
-    get_group,
-    list_group_members,
-    list_groups,
-    remove_group_members,
-    update_group,
-)
+from director.group_members import add_group_members, list_group_members, remove_group_members
+from director.groups import delete_group, get_group, list_groups, update_group
 from director.runtimes import delete_runtime
 from tests.unit.director.plane import Plane, new_id
 from tests.unit.director.refused import refused
@@ -118,7 +111,7 @@ def test_a_runtime_sees_an_application_as_long_as_any_group_has_both(plane: Plan
     other = plane.group("other", [application.application_id], [runtime.runtime_id])
     remove(plane, one, [application.application_id])
     assert plane.served(runtime.runtime_id) == {application.application_id}
-    plane.change(delete_group, DeleteGroupRequest(group_id=other.group_id))
+    plane.change(delete_group, DeleteGroupRequest(group_id=other.group_id, force=True))
     assert plane.served(runtime.runtime_id) == set()
 
 
@@ -153,7 +146,7 @@ def test_a_group_that_is_not_there_is_not_found(plane: Plane) -> None:
 def test_deleting_a_group_keeps_its_members_and_tells_of_each_that_left(plane: Plane) -> None:
     application, runtime = plane.application(), plane.runtime()
     group = plane.group("all", [application.application_id], [runtime.runtime_id])
-    plane.change(delete_group, DeleteGroupRequest(group_id=group.group_id))
+    plane.change(delete_group, DeleteGroupRequest(group_id=group.group_id, force=True))
     told = [(change.action, change.kind, change.group_id) for change in plane.changes_since(group.revision)]
     assert told == [
         (Action.REMOVE, Kind.MEMBER, group.group_id),
@@ -200,7 +193,7 @@ def test_members_come_applications_first_each_kind_by_name(plane: Plane) -> None
 def test_an_application_that_is_deleted_leaves_its_groups_and_moves_their_etags(plane: Plane) -> None:
     application = plane.application()
     group = plane.group("all", [application.application_id])
-    plane.change(delete_application, DeleteApplicationRequest(application_id=application.application_id))
+    plane.change(delete_application, DeleteApplicationRequest(application_id=application.application_id, force=True))
     assert member_names(plane, group) == []
     assert plane.read(get_group, GetGroupRequest(group_id=group.group_id)).group.revision == plane.revision
 
@@ -219,5 +212,5 @@ def test_memberships_are_changed_while_another_thread_is_still_importing_the_orm
     remove(plane, group, application_ids=[application.application_id])
     add(plane, group, runtime_ids=[runtime.runtime_id])
     remove(plane, group, runtime_ids=[runtime.runtime_id])
-    plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id))
+    plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id, force=True))
     assert member_names(plane, group) == []

@@ -11,7 +11,8 @@ from moorage.director.v1.runtime_pb2 import ListRuntimesRequest
 
 from director.apis import list_apis
 from director.applications import delete_application, list_applications
-from director.groups import list_group_members, list_groups
+from director.group_members import list_group_members
+from director.groups import list_groups
 from director.runtimes import list_runtimes
 from tests.unit.director.plane import Plane
 from tests.unit.director.refused import refused

@@ -15,7 +15,8 @@ from moorage.director.v1.group_pb2 import AddGroupMembersRequest, ListGroupsRequ
 from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime
 
 from director.applications import create_application, delete_application, list_applications, update_application
-from director.groups import add_group_members, list_groups
+from director.group_members import add_group_members
+from director.groups import list_groups
 from director.runtimes import create_runtime
 from director.store import tables
 from director.times import to_micros

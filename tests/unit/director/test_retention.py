@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from director import retention
 from director.applications import create_application
 from director.changes import read_plane
-from director.groups import add_group_members, remove_group_members
+from director.group_members import add_group_members, remove_group_members
 from director.retention import Forgetting, Retention
 from director.store import tables
 from director.store.retention import forget_changes

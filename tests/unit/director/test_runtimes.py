@@ -23,7 +23,8 @@ from sqlalchemy import update
 
 from director.applications import delete_application
 from director.changes import Action, Kind
-from director.groups import add_group_members, get_group, remove_group_members
+from director.group_members import add_group_members, remove_group_members
+from director.groups import get_group
 from director.reports import report_configuration
 from director.runtimes import delete_runtime, get_runtime, list_runtimes, update_runtime
 from director.store import tables
@@ -100,13 +101,13 @@ def test_a_report_is_read_back_whole_and_survives_an_update(plane: Plane) -> Non
 def test_a_runtime_that_is_deleted_leaves_its_groups(plane: Plane) -> None:
     group = plane.group()
     runtime = plane.runtime("prod", group_ids=[group.group_id])
-    plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id))
+    plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id, force=True))
     told = [(change.action, change.kind, change.group_id) for change in plane.changes_since(runtime.revision)]
     assert told == [(Action.REMOVE, Kind.MEMBER, group.group_id), (Action.DELETE, Kind.RUNTIME, None)]
     with refused("RUNTIME_NOT_FOUND"):
         plane.read(get_runtime, GetRuntimeRequest(runtime_id=runtime.runtime_id))
     with refused("RUNTIME_NOT_FOUND"):
-        plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id))
+        plane.change(delete_runtime, DeleteRuntimeRequest(runtime_id=runtime.runtime_id, force=True))
 
 
 def test_a_stale_etag_is_refused(plane: Plane) -> None:

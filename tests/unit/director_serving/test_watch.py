@@ -21,7 +21,7 @@ from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, Runtime, Updat
 from moorage.errors.v1.errors_pb2 import Reason
 
 import director.serving.hub as serving_hub
-from director import applications, groups, runtimes
+from director import applications, group_members, groups, runtimes
 from director.mutate import Occasion, mutate
 from director.serving.hub import ApplicationHub
 from tests.unit.director.plane import ADMIN, BEGIN, Plane, new_id
@@ -36,9 +36,9 @@ async def change(plane: Plane, unit: Callable[..., Any], request: Any) -> None:
 
 async def regroup(plane: Plane, add: str = "", remove: str = "", **members: Any) -> None:
     if add:
-        await change(plane, groups.add_group_members, AddGroupMembersRequest(group_id=add, **members))
+        await change(plane, group_members.add_group_members, AddGroupMembersRequest(group_id=add, **members))
     if remove:
-        await change(plane, groups.remove_group_members, RemoveGroupMembersRequest(group_id=remove, **members))
+        await change(plane, group_members.remove_group_members, RemoveGroupMembersRequest(group_id=remove, **members))
 
 
 async def rename(plane: Plane, runtime_id: str, name: str) -> None:
