@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 import re2  # type: ignore[import-untyped]  # it has no types of its own
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # the same
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]  # the same
 from jsonschema.exceptions import SchemaError, ValidationError  # type: ignore[import-untyped]  # the same
 from jsonschema.validators import extend  # type: ignore[import-untyped]  # the same
 
@@ -40,7 +40,7 @@ class LabelSchema:
         for name, value in _members(schema):
             _check_member(name, value)
         try:
-            _Validator.check_schema(schema)
+            _Validator.check_schema(schema, format_checker=_NO_FORMATS)
         except SchemaError as error:
             raise SchemaRefused(f"{error.json_path}: {error.message}") from error
         self._validator = _Validator(schema)
@@ -121,5 +121,7 @@ def _not_json(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no value of JSON")
 
 
+_NO_FORMATS = FormatChecker(formats=())
+"""Patterns are RE2's to judge, which knows some that Python does not."""
 _OPTIONS = _options()
 _Validator = extend(Draft202012Validator, {"pattern": _matches})

@@ -242,6 +242,7 @@ def test_what_is_no_schema_or_would_be_a_costly_one_is_refused(plane: Plane, sch
         ('{"const": "eu"}', "eu", "us"),
         ('{"pattern": "^v[0-9]+([.][0-9]+)*$"}', "v1.20.3", "v1."),
         ('{"pattern": "eu"}', "my-eu-west", "us"),
+        ('{"pattern": "^\\\\p{Lu}$"}', "E", "e"),
         ('{"not": {"enum": ["mars"]}}', "eu", "mars"),
         ('{"anyOf": [{"const": "eu"}, {"pattern": "^us-"}]}', "us-1", "mars"),
         ('{"$schema": "https://json-schema.org/draft/2020-12/schema", "enum": [""]}', "", "x"),
