@@ -1,6 +1,7 @@
 """The inspecting child: documents come in on standard input, their problems go out on standard output.
 
-A question is a line of JSON, `[format, size]`, and then so many bytes of document; an answer is a line of JSON.
+A question is a line of JSON, `[format, size, cpu_seconds]`, and then so many bytes of document; an answer is a line of
+JSON. A document that takes more than so many seconds to compute upon ends the child by SIGPROF.
 
 Once it answers, it can open no file and no socket any more, whatever a document asks for.
 """
@@ -17,11 +18,8 @@ from director.specifications.documents import ASYNCAPI, GRPC_DESCRIPTOR_SET, ODA
 MEMORY_BYTES = 1 << 30
 """Address space that the child may take; a document that needs more has a problem."""
 
-CPU_SECONDS = 20.0
-"""How long one document may be computed upon; the host's other work does not count. The child then ends by SIGPROF."""
-
-ORPHAN_SECONDS = 60
-"""How long one document may take if the parent, whose own limit is lower, is no longer there to end it."""
+ORPHAN_PER_CPU = 3
+"""How many times that a document may take if the parent, whose own limit is lower, is no longer there to end it."""
 
 _INFO = 'info: {title: t, version: "1"}'
 _REHEARSAL = (
@@ -44,20 +42,21 @@ def main() -> None:
         problems_of(format, content.encode())  # loads what is loaded on first use, while that is still possible
     _confine()
     for line in sys.stdin.buffer:
-        signal.alarm(ORPHAN_SECONDS)
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-        answer = _answer(json.loads(line), sys.stdin.buffer)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(json.dumps(_answer(json.loads(line), sys.stdin.buffer)) + "\n")
         sys.stdout.flush()
-        signal.alarm(0)
 
 
 def _answer(question: Any, documents: BinaryIO) -> Any:
     if question is None:
         return None
-    format, size = question
-    return problems_of(format, documents.read(size))
+    format, size, cpu_seconds = question
+    signal.setitimer(signal.ITIMER_REAL, cpu_seconds * ORPHAN_PER_CPU)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    try:
+        return problems_of(format, documents.read(size))
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _confine() -> None:

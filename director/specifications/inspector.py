@@ -18,8 +18,11 @@ from mesh.errors import Refusal
 MAX_INSPECTED_BYTES = 16 << 20
 """Bytes of the largest document that is looked into: one that was fetched, or sent by a stream."""
 
-WAIT_SECONDS = 45.0
-"""How long an answer is waited for. The child ends itself long before if it is the document that takes so much."""
+CPU_SECONDS = 20.0
+"""How long one document may be computed upon; the host's other work does not count."""
+
+FETCHED_CPU_SECONDS = 120.0
+"""The same for one that nobody waits for: it was fetched, and may be larger than what comes in a call."""
 
 START_SECONDS = 30.0
 """How long the child may take to start."""
@@ -30,13 +33,22 @@ CHILD = (sys.executable, "-P", "-m", "director.specifications")
 
 _RETRY_AFTER = timedelta(seconds=5)
 _STOP_SECONDS = 5.0
+_WAIT_PER_CPU = 2.25  # the child ends itself long before if it is the document that takes so much
 
 
 class Inspector:
     """Looks into documents, one at a time, in a child process that starts with the first and ends with `close`."""
 
-    def __init__(self, wait_seconds: float = WAIT_SECONDS, command: Sequence[str] = CHILD) -> None:
-        self._wait_seconds = wait_seconds
+    def __init__(
+        self,
+        cpu_seconds: float = CPU_SECONDS,
+        *,
+        wait_seconds: float | None = None,
+        command: Sequence[str] = CHILD,
+    ) -> None:
+        """`wait_seconds`: how long an answer is waited for; where it is None, a good while longer than `cpu_seconds`."""
+        self._cpu_seconds = cpu_seconds
+        self._wait_seconds = cpu_seconds * _WAIT_PER_CPU if wait_seconds is None else wait_seconds
         self._command = command
         self._turn = asyncio.Lock()
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
@@ -58,7 +70,7 @@ class Inspector:
             # What ends this early leaves the child in the middle of an answer: it is kept only once it has answered.
             child, self._child = self._child or await self._started(), None
             try:
-                problems = await _ask(child, [format, len(content)], self._wait_seconds, content)
+                problems = await _ask(child, [format, len(content), self._cpu_seconds], self._wait_seconds, content)
                 self._child = child
             except TimeoutError as error:
                 raise Refusal(
@@ -67,7 +79,7 @@ class Inspector:
                     retry_after=_RETRY_AFTER,
                 ) from error
             except (EOFError, ConnectionError):
-                problems = [await _why_ended(child)]
+                problems = [await self._why_ended(child)]
             finally:
                 if self._child is None:
                     await _stop(child)
@@ -85,6 +97,13 @@ class Inspector:
                     child = starting.result()
             if child is not None:
                 await _stop(child)
+
+    async def _why_ended(self, child: asyncio.subprocess.Process) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                if await child.wait() == -signal.SIGPROF:
+                    return f"it could not be checked: it takes more than {self._cpu_seconds:g} s of computing"
+        return "it could not be checked: it makes the parser fail"
 
     async def _started(self) -> asyncio.subprocess.Process:
         # A caller that gives up leaves the start to the next one: where all were in a hurry, none would get there.
@@ -126,14 +145,6 @@ async def _ask(child: asyncio.subprocess.Process, question: Any, seconds: float,
     if not line.endswith(b"\n"):
         raise EOFError
     return json.loads(line)
-
-
-async def _why_ended(child: asyncio.subprocess.Process) -> str:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            if await child.wait() == -signal.SIGPROF:
-                return "it could not be checked: it takes too long"
-    return "it could not be checked: it makes the parser fail"
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:
