@@ -3,7 +3,7 @@
 A change of a bundle is a change of what Runtimes know of the Application.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from moorage.director.v1.bundle_pb2 import (
     Bundle,
@@ -18,10 +18,10 @@ from moorage.director.v1.bundle_pb2 import (
     UpdateBundleRequest,
     UpdateBundleResponse,
 )
-from moorage.errors.v1.errors_pb2 import Reason
 
 from director import holdings, resource
 from director.changes import Action, Mutation
+from director.holds import MOST_NAMED, refuse_if_held
 from director.kinds import API, BUNDLE, DOCUMENT, EVENT_API, ResourceKind
 from director.search.masks import ReadMask
 from director.search.resources import BUNDLE_SEARCH
@@ -30,14 +30,12 @@ from director.store.bundles import members_of
 from director.store.registry import Values
 from director.targets import forget_target
 from director.times import to_timestamp
-from mesh.errors import Refusal, Violation
 
 MOST_BUNDLES = 300
 """How many an Application can have: with them, and all else that it can have, it still goes into one message of the
 stream."""
 
 _MEMBER_KINDS = (API, EVENT_API, DOCUMENT)
-_MOST_NAMED = 20
 
 
 def create_bundle(tx: Transaction, mutation: Mutation, request: CreateBundleRequest) -> CreateBundleResponse:
@@ -93,29 +91,15 @@ def delete_bundle(tx: Transaction, mutation: Mutation, request: DeleteBundleRequ
     row = holdings.get(tx, BUNDLE, request.application_id, request.bundle_id)
     resource.check_etag(row, request.etag)
     members = {kind: members_of(tx, kind.registry, request.bundle_id) for kind in _MEMBER_KINDS}
-    if any(members.values()) and not request.force:
-        raise _held(members)
+    if not request.force:
+        held = [f"{kind.noun} {row['name']} is in it" for kind, rows in members.items() for row in rows]
+        refuse_if_held("bundle_id", held[:MOST_NAMED])
     for kind, rows in members.items():
         _take_out(tx, mutation, kind, rows)
     forget_target(tx, mutation, request.application_id, request.bundle_id)
     BUNDLE.registry.delete(tx, request.bundle_id)
     _record(tx, mutation, Action.DELETE, row)
     return DeleteBundleResponse()
-
-
-def _held(members: Mapping[ResourceKind, Sequence[Values]]) -> Refusal:
-    count = sum(len(rows) for rows in members.values())
-    named = [
-        Violation("bundle_id", f"{kind.noun} {row['name']} ({row[kind.registry.key]}) is in it")
-        for kind, rows in members.items()
-        for row in rows
-    ]
-    return Refusal(
-        Reason.REASON_RESOURCE_HELD,
-        f"in the bundle there are APIs, Event APIs or documents, {count} of them",
-        violations=named[:_MOST_NAMED],
-        metadata={"members": str(count)},
-    )
 
 
 def _take_out(tx: Transaction, mutation: Mutation, kind: ResourceKind, rows: Sequence[Values]) -> None:

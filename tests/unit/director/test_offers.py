@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 from moorage.director.v1 import api_pb2, event_api_pb2
-from moorage.director.v1.configuration_pb2 import ApiConfiguration, ApplicationConfiguration, EventApiConfiguration
+from moorage.director.v1.configuration_pb2 import (
+    ApiConfiguration,
+    ApplicationConfiguration,
+    BundleConfiguration,
+    EventApiConfiguration,
+)
+from moorage.director.v1.credential_pb2 import CredentialType
 from moorage.director.v1.specification_pb2 import SpecificationState
+from moorage.director.v1.version_pb2 import ApiVersion
 
 from director import apis, event_apis
+from director.bundles import MOST_BUNDLES
 from director.changes import Action, Kind
 from director.offers import MOST_OFFERS
 from director.specifications.inspected import InspectedSpecification
@@ -118,11 +127,20 @@ def test_an_application_can_have_so_many_offers_of_a_kind_and_no_more(
 
 def test_an_application_as_large_as_one_can_be_goes_into_one_message_of_the_stream() -> None:
     id, name, description = new_id(), "n" * 63, "\N{GRINNING FACE}" * 1000
+    version = ApiVersion(
+        value="v" * 63,
+        deprecated=True,
+        deprecation_notice="\N{GRINNING FACE}" * 500,
+        removal_time=Timestamp(seconds=253402300799, nanos=999999999),
+    )
     about: dict[str, Any] = {
         "name": name,
         "description": description,
         "specification_sha256": "0" * 64,
         "specification_format": 2,
+        "version": version,
+        "version_group": name,
+        "bundle_id": id,
     }
     largest = ApplicationConfiguration(
         application_id=id,
@@ -130,6 +148,10 @@ def test_an_application_as_large_as_one_can_be_goes_into_one_message_of_the_stre
         description=description,
         apis=[ApiConfiguration(api_id=id, target_url="u" * 2048, **about)] * MOST_OFFERS,
         event_apis=[EventApiConfiguration(event_api_id=id, **about)] * MOST_OFFERS,
+        provider="\N{GRINNING FACE}" * 1000,
+        base_url="u" * 2048,
+        bundles=[BundleConfiguration(bundle_id=id, name=name, description=description)] * MOST_BUNDLES,
+        credentials_revision=2**63 - 1,
     )
     assert largest.ByteSize() < MAX_TRANSPORT_BYTES - 1024
 
@@ -269,3 +291,76 @@ def test_the_target_of_an_api_cannot_be_emptied(plane: Plane) -> None:
     request = api_pb2.UpdateApiRequest(api=api, update_mask=FieldMask(paths=["target_url"]))
     with refused("FIELD_INVALID", "api.target_url"):
         plane.change(partial(apis.update_api, document=None), request)
+
+
+def test_a_version_is_set_as_a_whole_and_unset_where_it_is_empty(plane: Plane, offers: Offers) -> None:
+    offer = offers.create(plane.application().application_id)
+    assert not offer.HasField("version")
+    removal = Timestamp(seconds=4102444800, nanos=123456000)
+    offer.version.CopyFrom(ApiVersion(value="v2", deprecated=True, deprecation_notice="use v3", removal_time=removal))
+    offer.version_group = "orders"
+    changed = offers.update(offer)
+    assert (changed.version, changed.version_group) == (offer.version, "orders")
+    assert offers.get(offer.application_id, offers.id(offer)) == changed
+    assert offers.list() == [changed]
+    changed.version.CopyFrom(ApiVersion(value="v3"))
+    replaced = offers.update(changed, mask=("version",))
+    assert replaced.version == ApiVersion(value="v3")
+    replaced.version.CopyFrom(ApiVersion())
+    emptied = offers.update(replaced, mask=("version",))
+    assert not emptied.HasField("version")
+    assert offers.update(emptied, mask=("version", "version_group")) == emptied
+
+
+def test_a_version_is_kept_to_the_microsecond(plane: Plane, offers: Offers) -> None:
+    offer = offers.create(plane.application().application_id)
+    offer.version.removal_time.CopyFrom(Timestamp(seconds=1, nanos=123456789))
+    changed = offers.update(offer)
+    assert changed.version.removal_time == Timestamp(seconds=1, nanos=123456000)
+    assert offers.update(changed, mask=("version",)) == changed
+
+
+def test_an_offer_is_put_into_a_bundle_and_taken_out_of_it(plane: Plane, offers: Offers) -> None:
+    offer = offers.create(plane.application().application_id)
+    assert offer.bundle_id == ""
+    offer.bundle_id = plane.bundle(offer.application_id).bundle_id
+    put = offers.update(offer)
+    assert put.bundle_id == offer.bundle_id
+    assert offers.get(offer.application_id, offers.id(offer)) == put
+    put.bundle_id, put.description = "", "new"
+    assert offers.update(put).bundle_id == offer.bundle_id
+    put.etag = ""
+    assert offers.update(put, mask=("bundle_id",)).bundle_id == ""
+
+
+def test_the_type_of_the_shared_credential_of_an_api_is_shown_and_no_other(plane: Plane) -> None:
+    api = plane.api(plane.application().application_id)
+    request = api_pb2.GetApiRequest(application_id=api.application_id, api_id=api.api_id)
+
+    def shown() -> CredentialType.ValueType:
+        return plane.read(apis.get_api, request).api.credential_type
+
+    plane.add_credential(api.application_id, api.api_id, plane.runtime().runtime_id)
+    assert shown() == CredentialType.CREDENTIAL_TYPE_UNSPECIFIED
+    plane.add_credential(api.application_id, api.api_id)
+    assert shown() == CredentialType.CREDENTIAL_TYPE_BEARER
+    [listed] = plane.read(apis.list_apis, api_pb2.ListApisRequest()).apis
+    assert listed == plane.read(apis.get_api, request).api
+    api.description = "new"
+    unit = partial(apis.update_api, document=None)
+    updated = plane.change(unit, api_pb2.UpdateApiRequest(api=api)).api
+    assert updated.credential_type == CredentialType.CREDENTIAL_TYPE_BEARER
+
+
+def test_with_an_api_go_its_credentials_and_the_requests_for_them(plane: Plane) -> None:
+    application_id, runtime_id = plane.application().application_id, plane.runtime().runtime_id
+    api, other = (plane.api(application_id).api_id for _ in range(2))
+    for each in (api, other):
+        plane.add_credential(application_id, each)
+        plane.add_credential(application_id, each, runtime_id)
+        plane.add_access_request(application_id, each, runtime_id)
+    plane.change(apis.delete_api, api_pb2.DeleteApiRequest(application_id=application_id, api_id=api))
+    for table in (tables.credentials, tables.access_requests):
+        assert {row["target_id"] for row in plane.rows(table)} == {other}
+    [application], [runtime] = plane.rows(tables.applications), plane.rows(tables.runtimes)
+    assert application["credentials_revision"] == runtime["credentials_revision"] == plane.revision
