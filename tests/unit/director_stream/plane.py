@@ -47,6 +47,8 @@ def add_application(tx: Connection, name: str = "", description: str = "") -> st
             application_id=application_id,
             name=name or f"app-{application_id}",
             description=description,
+            state=1,
+            state_time=0,
             create_time=0,
             update_time=0,
             revision=mutation.revision,
