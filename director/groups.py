@@ -110,9 +110,11 @@ def group_message(row: Values) -> Group:
 
 def _values(sent: Group, fields: Collection[str]) -> dict[str, Any]:
     """What of the fields that clients set is to be stored; a selector that is not set is stored as none."""
+    set_fields = {field.name: value for field, value in sent.ListFields()}
     values = {name: getattr(sent, name) for name in fields if name not in _SELECTORS}
     for name in _SELECTORS.keys() & set(fields):
-        values[name] = getattr(sent, name).SerializeToString(deterministic=True) if sent.HasField(name) else None
+        selector: LabelSelector | None = set_fields.get(name)
+        values[name] = selector.SerializeToString(deterministic=True) if selector is not None else None
     return values
 
 

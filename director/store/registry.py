@@ -3,7 +3,20 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from director.search.query import EVERYTHING
 from director.store.search import NOWHERE, Search
@@ -21,6 +34,7 @@ from director.store.tables import (
     label_definitions,
     runtime_labels,
     runtimes,
+    specification_fetches,
     specifications,
 )
 
@@ -49,6 +63,7 @@ class Registry:
         self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
         self._insert = insert(table)
         self._delete = delete(table).where(self._id == bindparam("id"))
+        self._updates: dict[tuple[str, ...], Update] = {}
         self.search = Search(self._select_listed(), self._id, self._order, labels, self._scopes())
 
     def find(self, tx: Connection, id: str) -> Values | None:
@@ -66,7 +81,12 @@ class Registry:
 
     def update(self, tx: Connection, id: str, values: Values) -> None:
         """Set some columns of a row."""
-        tx.execute(update(self.table).where(self._id == id).values(**values))
+        columns = tuple(values)
+        statement = self._updates.get(columns)
+        if statement is None:
+            changed = {name: bindparam(f"new_{name}", type_=self.table.c[name].type) for name in columns}
+            statement = self._updates[columns] = update(self.table).where(self._id == bindparam("id")).values(changed)
+        tx.execute(statement, {"id": id, **{f"new_{name}": value for name, value in values.items()}})
 
     def update_all(self, tx: Connection, ids: Collection[str], values: Values) -> None:
         """Set some columns of several rows to the same values."""
@@ -110,17 +130,22 @@ class Registry:
 
 
 class OfferRegistry(Registry):
-    """A table of offers: their rows come with what is known of their document, save its content."""
+    """A table of offers: their rows come with what is known of their document, save its content, and of its fetch."""
 
     def _select(self) -> Any:
-        document = specifications.c
+        document, fetch = specifications.c, specification_fetches.c
         about = (document.size_bytes, document.state, document.problems)
-        return select(self.table, *(column.label(f"specification_{column.name}") for column in about)).select_from(
+        fetching = (fetch.url, fetch.state, fetch.failure, fetch.attempts, fetch.attempt_time)
+        return select(
+            self.table,
+            *(column.label(f"specification_{column.name}") for column in about),
+            *(column.label(f"fetch_{column.name}") for column in fetching),
+        ).select_from(
             self.table.outerjoin(
                 specifications,
                 (document.sha256 == self.table.c.specification_sha256)
                 & (document.format == self.table.c.specification_format),
-            )
+            ).outerjoin(specification_fetches, fetch.offer_id == self._id)
         )
 
 

@@ -58,8 +58,8 @@ class SqliteDatabase(Database):
             except Refusal as refusal:
                 self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
                 raise
-            for notify in self._on_commit:
-                loop.call_soon_threadsafe(notify)
+            if self._on_commit:
+                loop.call_soon_threadsafe(self._committed)
             return result
 
         return await _on(self._writer, run)

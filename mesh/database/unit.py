@@ -103,6 +103,11 @@ class Database(ABC):
     def close(self) -> None:
         """Close every connection. SQLite lets the units that run end; on PostgreSQL they are rolled back."""
 
+    def _committed(self) -> None:
+        """Tell those who asked for it that a unit committed. On the event loop's thread."""
+        for notify in self._on_commit:
+            notify()
+
     def _failed_of_late(self) -> bool:
         """Whether a write failed since this was asked last."""
         failed, self._write_failed = self._write_failed, False
