@@ -7,15 +7,16 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from psycopg import AsyncConnection
+import psycopg
+import sqlalchemy
 from psycopg.errors import ConnectionTimeout
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, make_url
-from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.pool import NullPool
 
 from mesh.database.limits import Limits
@@ -48,40 +49,44 @@ def wire_options(url: str | URL, limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in make_url(url).query}
 
 
+def new_engine(url: URL, limits: Limits, isolation: str, *settings: str) -> Engine:
+    """An engine that keeps no connection; `isolation` is that of its transactions."""
+    return sqlalchemy.create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,  # an error's text goes to the log, and values do not belong there
+        connect_args=server_options(url, limits, *settings),
+        isolation_level=isolation,
+        use_native_hstore=False,
+    )
+
+
 class Connections:
-    """`isolation` is that of their transactions."""
+    """Each is used by one thread at a time. All else happens on the event loop."""
 
     def __init__(self, url: URL, limits: Limits, isolation: str, *, read_only: bool) -> None:
-        settings = ["default_transaction_read_only=on"] if read_only else []
-        self._engine = sqlalchemy_asyncio.create_async_engine(
-            url,
-            poolclass=NullPool,
-            hide_parameters=True,  # an error's text goes to the log, and values do not belong there
-            connect_args=server_options(url, limits, *settings),
-            isolation_level=isolation,
-            use_native_hstore=False,
-        )
+        self._engine = new_engine(url, limits, isolation, *(["default_transaction_read_only=on"] if read_only else []))
+        event.listen(self._engine, "do_connect", _connect)
         self._limits = limits
-        self._free = asyncio.Semaphore(max(limits.connections // KINDS, 1))
+        share = max(limits.connections // KINDS, 1)
+        self._free = asyncio.Semaphore(share)
+        self._threads = ThreadPoolExecutor(share, thread_name_prefix="database")
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._closed = False
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run `work(connection, *args)` on one of the connections.
+        """Run `work(connection, *args)` on one of the connections, on a thread.
 
         Raises what `work` raises, and what psycopg raises, or SQLAlchemy of it, for a server that cannot be used.
         """
-        async with _in_time(self._limits.wait, "all connections are in use"):
-            await self._free.acquire()
         try:
-            connection = self._take() or await self._connect()
-            deadline = asyncio.get_running_loop().call_later(self._limits.unit, connection.cut)
-            try:
-                return await connection.run(work, *args)
-            finally:
-                deadline.cancel()
-                self._give_back(connection)
+            async with asyncio.timeout(self._limits.wait):
+                await self._free.acquire()
+        except TimeoutError:
+            raise ConnectionTimeout("all connections are in use") from None
+        try:
+            return await self._run(self._take(), work, *args)
         finally:
             self._free.release()
 
@@ -90,25 +95,30 @@ class Connections:
         return any(each.backend == backend for each in self._open)
 
     def close(self) -> None:
-        """Close those that are idle, and cut those that are in use."""
+        """Cut those that are in use, and close all."""
         self._closed = True
-        for each in self._idle:
-            self._discard(each)
-        self._idle.clear()
         for each in self._open:
             each.cut()
+        self._threads.shutdown(cancel_futures=True)
+        while self._open:
+            self._open.pop().close()
 
-    def _take(self) -> "_Connection | None":
+    async def _run(self, connection: "_Connection", work: Callable[..., Any], *args: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(self._limits.unit, connection.cut)
+        try:
+            return await loop.run_in_executor(self._threads, connection.run, work, *args)
+        finally:
+            deadline.cancel()
+            self._give_back(connection)
+
+    def _take(self) -> "_Connection":
         while self._idle:
             connection = self._idle.pop()  # the one used last: what is needed stays warm
             if connection.quiet:
                 return connection
             self._discard(connection)
-        return None
-
-    async def _connect(self) -> "_Connection":
-        async with _in_time(self._limits.connect, "the server does not answer"):
-            connection = _Connection(await self._engine.connect())
+        connection = _Connection(self._engine)
         self._open.add(connection)
         return connection
 
@@ -124,20 +134,28 @@ class Connections:
 
 
 class _Connection:
-    """One connection that is kept open."""
+    """One connection, made at its first use and then kept open."""
 
-    def __init__(self, connection: sqlalchemy_asyncio.AsyncConnection) -> None:
-        self._connection = connection
-        assert connection.sync_connection is not None  # noqa: S101 - it is connected
-        driver: Any = connection.sync_connection.connection.driver_connection
-        self._driver: AsyncConnection[Any] = driver
-        self._descriptor = driver.fileno()
-        self.backend: int = driver.pgconn.backend_pid
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._driver: psycopg.Connection[Any] | None = None
+        self._descriptor = -1
         self._readable = select.poll()
-        self._readable.register(self._descriptor, select.POLLIN)
+        self.backend = 0
 
-    async def run(self, work: Callable[..., Any], *args: Any) -> Any:
-        return await self._connection.run_sync(work, *args)
+    def run(self, work: Callable[..., Any], *args: Any) -> Any:
+        if self._connection is None:
+            _connecting.connection = self
+            self._connection = self._engine.connect()
+        return work(self._connection, *args)
+
+    def made(self, driver: psycopg.Connection[Any]) -> None:
+        """Note the driver's connection as soon as there is one, for SQLAlchemy asks the server this and that first."""
+        self._descriptor = driver.fileno()
+        self._readable.register(self._descriptor, select.POLLIN)
+        self.backend = driver.pgconn.backend_pid
+        self._driver = driver
 
     @property
     def quiet(self) -> bool:
@@ -147,35 +165,29 @@ class _Connection:
     @property
     def settled(self) -> bool:
         """Whether it is alive, and outside of a transaction."""
-        return not self._driver.closed and self._driver.pgconn.transaction_status == TransactionStatus.IDLE
+        driver = self._driver
+        return driver is not None and not driver.closed and driver.pgconn.transaction_status == TransactionStatus.IDLE
 
     def cut(self) -> None:
         """Make whoever waits for the server find it gone."""
-        if not self._driver.closed:
+        if self._driver is not None and not self._driver.closed:
             # To shut a descriptor down, its family need not be known.
             with socket.socket(socket.AF_UNIX, fileno=os.dup(self._descriptor)) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        _at_once(self._driver.close())
-        _at_once(self._connection.invalidate())
-        _at_once(self._connection.close())
+        if self._driver is not None:
+            self._driver.close()
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
 
 
-@asynccontextmanager
-async def _in_time(seconds: float, otherwise: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise ConnectionTimeout(otherwise) from None
+_connecting = threading.local()
+"""`connection` is the one that this thread makes."""
 
 
-def _at_once(work: Coroutine[Any, Any, None]) -> None:
-    """Run what never waits: closing a connection of psycopg is one call of libpq."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    work.close()
-    raise RuntimeError("closing a connection waits for something")
+def _connect(dialect: Any, record: Any, arguments: list[Any], parameters: dict[str, Any]) -> psycopg.Connection[Any]:
+    driver = psycopg.connect(*arguments, **parameters)
+    _connecting.connection.made(driver)
+    return driver

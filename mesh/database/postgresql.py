@@ -1,4 +1,4 @@
-"""The unit of work on PostgreSQL: run by SQLAlchemy on the event loop, each on a connection that is kept for its kind.
+"""The unit of work on PostgreSQL: each runs on a thread, on a connection that is kept for units of its kind.
 
 Nothing waits for ever: the server limits statements and locks, and a unit that has held its connection for too long
 has it cut, which ends the unit as the loss of the server would.
@@ -11,16 +11,14 @@ from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
-import sqlalchemy
 from moorage.errors.v1.errors_pb2 import Reason
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from mesh import telemetry
 from mesh.backoff import Backoff
-from mesh.database.connections import Connections, server_options
+from mesh.database.connections import Connections, new_engine
 from mesh.database.limits import Limits
 from mesh.database.listener import CHANNEL, Listener
 from mesh.database.unit import Database, RolledBack, take_announcement, unavailable
@@ -43,14 +41,7 @@ class PostgresqlDatabase(Database):
     def __init__(self, url: URL, limits: Limits) -> None:
         super().__init__()
         url = url.set(drivername="postgresql+psycopg")
-        self.engine = sqlalchemy.create_engine(
-            url,
-            poolclass=NullPool,
-            hide_parameters=True,
-            connect_args=server_options(url, limits),
-            isolation_level="READ COMMITTED",
-            use_native_hstore=False,
-        )
+        self.engine = new_engine(url, limits, "READ COMMITTED")
         self._writing = Connections(url, limits, "READ COMMITTED", read_only=False)
         self._reading = Connections(url, limits, "REPEATABLE READ", read_only=True)
         self._glancing = Connections(url, limits, "AUTOCOMMIT", read_only=True)
@@ -151,14 +142,16 @@ class PostgresqlDatabase(Database):
 
 def _write(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     take_announcement(tx)
+    driver: Any = tx.connection.driver_connection
     try:
         with tx.begin():
             result = unit(tx, *args, **kwargs)
             if take_announcement(tx):
                 # In one message with the commit, and so in one round trip; the commit that follows finds it done.
-                _execute(tx, _NOTIFY_AND_COMMIT)
-            else:
-                _refuse_a_failed_transaction(tx)
+                driver.execute(_NOTIFY_AND_COMMIT, prepare=False)
+            elif driver.pgconn.transaction_status == TransactionStatus.INERROR:
+                # Its COMMIT would be a rollback that reports success.
+                raise RuntimeError("a unit of work went on after a statement of it had failed")
             return result
     except RolledBack as rolled_back:
         return rolled_back.result
@@ -175,18 +168,6 @@ def _read(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> A
 def _is_read_only(tx: Connection) -> bool:
     """Whether the server takes no writes: it is a standby, or was told so."""
     return bool(tx.execute(_READ_ONLY).scalar())
-
-
-def _execute(tx: Connection, statements: bytes) -> None:
-    connection: Any = tx.connection.dbapi_connection
-    connection.run_async(lambda driver: driver.execute(statements, prepare=False))
-
-
-def _refuse_a_failed_transaction(tx: Connection) -> None:
-    """A COMMIT after a statement that failed is a rollback that reports success."""
-    driver: Any = tx.connection.driver_connection
-    if driver.pgconn.transaction_status == TransactionStatus.INERROR:
-        raise RuntimeError("a unit of work went on after a statement of it had failed")
 
 
 def _met_others(cause: BaseException | None) -> bool:

@@ -1,5 +1,6 @@
 """Labels of Applications and Runtimes, in their rows and in the index."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -48,7 +49,7 @@ def index_writes(plane: Plane) -> Iterator[list[str]]:
     seen: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
-        if "_labels" in statement and not statement.startswith("SELECT"):
+        if re.match(r"(INSERT INTO|UPDATE|DELETE FROM) \w+_labels\b", statement):
             seen.append(statement)
 
     event.listen(plane.database.engine, "before_cursor_execute", note)

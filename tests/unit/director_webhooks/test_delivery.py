@@ -249,6 +249,10 @@ async def test_a_slow_receiver_holds_up_nobody_else(story: Story) -> None:
     async with story.delivering(receiver, concurrency=3, lane=2) as tasks:
         await tasks.ended(1)
         assert story.states().count("DELIVERED") == 1
+        async with asyncio.timeout(20):
+            while len(receiver.sent) < 3:
+                receiver.news.clear()
+                await receiver.news.wait()
         assert sum(sent.url.endswith("slow") for sent in receiver.sent) == 2
         receiver.free.set()
         await tasks.ended(6)
