@@ -16,13 +16,18 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 
 from certs.clock import system_clock
 from certs.identity import Identity
+from certs.spiffe import SpiffeId
 from director.keys import key_provider, open_seal
+from director.networks import NetworkRule
 from director.presence import Presence
 from director.retention import Forgetting, Retention
 from director.service import DirectorService, Parts
 from director.serving.hub import ApplicationHub
 from director.settings import DirectorSettings
-from director.specifications.inspector import Inspector
+from director.specifications.fetch import HttpFetch
+from director.specifications.fetching import Fetcher, FetchPatience
+from director.specifications.inspector import FETCHED_CPU_SECONDS, Inspector
+from director.specifications.retrieval import Retrieval
 from director.store.changes import create_plane
 from director.store.tables import metadata
 from director.stream.hub import Hub
@@ -87,21 +92,27 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     await server.start()
     stack.push_async_callback(server.stop)
 
-    await _start_background(settings, database, seal, stack)
+    await _start_background(settings, database, seal, trust_domain, stack)
     if settings.metrics_listen:
         telemetry.serve_metrics(settings.metrics_listen)
 
 
-async def _start_background(settings: DirectorSettings, database: Database, seal: Seal, stack: AsyncExitStack) -> None:
-    """Begin what nobody waits for: the delivery of notices, and forgetting. The import of DBOS alone takes a second."""
+async def _start_background(
+    settings: DirectorSettings, database: Database, seal: Seal, trust_domain: str, stack: AsyncExitStack
+) -> None:
+    """Begin what nobody waits for: the durable work, and forgetting. The import of DBOS alone takes a second."""
     post = HttpPost(settings.webhook_denied_networks)
     stack.push_async_callback(post.close)
     patience = Patience(settings.webhook_attempts, settings.webhook_first_wait, settings.webhook_longest_wait)
     delivery = Delivery(database, seal, post, system_clock, patience)
-    durable = Durable(name="director", url=settings.dbos_database, workflows=delivery.workflows)
+    inspector = Inspector(FETCHED_CPU_SECONDS)
+    stack.push_async_callback(inspector.close)
+    retrieval = _retrieval(settings, database, inspector, trust_domain)
+    workflows = {**delivery.workflows, **retrieval.workflows}
+    durable = Durable(name="director", url=settings.dbos_database, workflows=workflows)
     stack.push_async_callback(durable.stop, DURABLE_STOP)
-    delivering = asyncio.create_task(delivery.run(durable))
-    stack.push_async_callback(_cancel, delivering)
+    working = asyncio.create_task(_work(durable, delivery, retrieval))
+    stack.push_async_callback(_cancel, working)
     retention = Retention(
         changes=timedelta(seconds=settings.change_retention),
         replies=timedelta(seconds=settings.reply_retention),
@@ -110,6 +121,20 @@ async def _start_background(settings: DirectorSettings, database: Database, seal
     forgetting = Forgetting(database, retention, system_clock)
     await forgetting.start()
     stack.push_async_callback(forgetting.stop)
+
+
+def _retrieval(settings: DirectorSettings, database: Database, inspector: Inspector, trust_domain: str) -> Retrieval:
+    fetch = HttpFetch(NetworkRule.public_and(settings.fetch_allowed_networks))
+    patience = FetchPatience(settings.fetch_attempts, settings.fetch_first_wait, settings.fetch_longest_wait)
+    fetcher = Fetcher(fetch, inspector.inspect_content, patience)
+    return Retrieval(database, fetcher, system_clock, str(SpiffeId.service(trust_domain, "director")), _new_id)
+
+
+async def _work(durable: Durable, delivery: Delivery, retrieval: Retrieval) -> None:
+    await durable.launch()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(delivery.run(durable))
+        group.create_task(retrieval.run(durable))
 
 
 async def _seal(database: Database, provider: KeyProvider) -> Seal:

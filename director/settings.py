@@ -69,5 +69,18 @@ class DirectorSettings:
     """Networks (CIDR) that no notice is sent to: Applications choose the URL, and the Director may reach what they may
     not. Unless set, the link-local ones: there, clouds give out credentials."""
 
+    fetch_attempts: int = 5
+    """How often it is tried in all to fetch a document by its URL, before that is given up."""
+
+    fetch_first_wait: float = 2.0
+    """The wait between the first two attempts, less up to half of it at random; each next one is four times as long."""
+
+    fetch_longest_wait: float = 600.0
+    """The longest wait between two attempts."""
+
+    fetch_allowed_networks: tuple[str, ...] = ()
+    """Networks (CIDR) that documents are fetched from though they are not public, such as a company's own: loopback,
+    link-local and private addresses are none that the Director fetches from unless they are named here."""
+
     log_level: str = "info"
     """debug, info, warning or error."""

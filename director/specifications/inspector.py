@@ -46,7 +46,7 @@ class Inspector:
         wait_seconds: float | None = None,
         command: Sequence[str] = CHILD,
     ) -> None:
-        """`wait_seconds`: how long an answer is waited for; where it is None, a good while longer than `cpu_seconds`."""
+        """`wait_seconds`: how long an answer is waited for; None: a good while longer than `cpu_seconds`."""
         self._cpu_seconds = cpu_seconds
         self._wait_seconds = cpu_seconds * _WAIT_PER_CPU if wait_seconds is None else wait_seconds
         self._command = command

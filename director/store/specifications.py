@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, tuple_, union, update
+from sqlalchemy import Connection, delete, exists, insert, or_, select, tuple_, union, update
 
 from director.store.tables import apis, event_apis, specifications
 
@@ -19,12 +19,27 @@ def keep(tx: Connection, document: dict[str, Any]) -> None:
         tx.execute(insert(specifications).values(**document))
 
 
-def content_of(tx: Connection, key: Key) -> str:
+def content_of(tx: Connection, key: Key) -> bytes:
     """The document itself, which is stored."""
     query = select(specifications.c.content)
-    content: str = tx.execute(
+    content: bytes = tx.execute(
         query.where(specifications.c.sha256 == key[0], specifications.c.format == key[1])
     ).scalar_one()
+    return content
+
+
+def content_offered(tx: Connection, application_id: str, sha256: str) -> bytes | None:
+    """A document by its hash, if it describes anything that an application offers."""
+    offered = (
+        exists().where(
+            table.c.application_id == application_id,
+            table.c.specification_sha256 == specifications.c.sha256,
+            table.c.specification_format == specifications.c.format,
+        )
+        for table in (apis, event_apis)
+    )
+    query = select(specifications.c.content).where(specifications.c.sha256 == sha256, or_(*offered)).limit(1)
+    content: bytes | None = tx.execute(query).scalar()
     return content
 
 

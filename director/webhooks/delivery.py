@@ -1,30 +1,26 @@
 """Delivery: the outbox's notices to the Applications, one durable workflow each.
 
-A workflow is started under the notice's id, so however often it is asked for there is one, and after a restart it goes
-on with the attempt that was next. What it is about is read from the outbox at each attempt: a webhook that was moved
-or removed meanwhile counts as it is now.
+After a restart a workflow goes on with the attempt that was next. What it is about is read from the outbox at each
+attempt: a webhook that was moved or removed meanwhile counts as it is now.
 
 No Application holds up another: each has its own few requests under way at a time, and its own share of notices that
 are being tried.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any, Literal
-from weakref import WeakValueDictionary
 
 from certs.clock import Clock
+from director.hand_over import HandOver, Lanes
 from director.store import Transaction, notices
 from director.store.notices import Notice
 from director.times import to_micros
 from director.webhooks.post import Post, Posted
 from mesh import telemetry
-from mesh.backoff import Backoff
 from mesh.database import Database
 from mesh.durable import Durable, Run, Workflow
 from mesh.errors import Refusal
@@ -35,10 +31,6 @@ WORKFLOW = "deliver-notice"
 MOST_TRIED = 100
 """Notices of one Application that are tried at a time; those after them wait until one is settled."""
 
-_LOOK_SPACING = 0.05
-"""Seconds between two looks into the outbox, at least: a busy plane commits far more often than it writes notices."""
-
-_SWEEP_INTERVAL = timedelta(minutes=5)
 _OWN_TROUBLE_WAIT = 5.0
 _GROWTH = 4
 _log = telemetry.logger("webhook")
@@ -81,12 +73,9 @@ class Delivery:
         self._post = post
         self._clock = clock
         self._patience = patience
-        self._slots = asyncio.Semaphore(concurrency)
-        self._lane = lane
-        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._lanes = Lanes(concurrency, lane)
         self._random = random
-        self._work = asyncio.Event()
-        database.on_commit(self._work.set)
+        self._hand_over = HandOver(database, WORKFLOW, partial(notices.waiting, most=MOST_TRIED), random)
 
     @property
     def workflows(self) -> dict[str, Workflow]:
@@ -94,36 +83,8 @@ class Delivery:
         return {WORKFLOW: self._deliver}
 
     async def run(self, durable: Durable) -> None:
-        """Launch the durable work, then hand over each notice that is written, until cancelled."""
-        await durable.launch()
-        backoff = Backoff(timedelta(seconds=0.5), timedelta(seconds=30), self._random)
-        loop = asyncio.get_running_loop()
-        handed: set[str] = set()
-        sweep = loop.time() + _SWEEP_INTERVAL.total_seconds()
-        while True:
-            self._work.clear()  # before the look: what is written during it is for the next one
-            looked = loop.time()
-            if looked >= sweep:  # hand everything over once more, in case a workflow ended before its time
-                handed, sweep = set(), looked + _SWEEP_INTERVAL.total_seconds()
-            try:
-                handed = await self._hand_over(durable, handed)
-            except Exception as error:
-                _log.warning("notices cannot be handed over yet", error=str(error))
-                await asyncio.sleep(backoff.next())
-                continue
-            backoff.reset()
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(sweep):
-                    await self._work.wait()
-            await asyncio.sleep(looked + _LOOK_SPACING - loop.time())
-
-    async def _hand_over(self, durable: Durable, handed: set[str]) -> set[str]:
-        """Start a workflow for what is to be tried and was not handed over; returns what is handed over now."""
-        waiting = await self._database.read(notices.waiting, MOST_TRIED)
-        for notice_id, application_id in waiting:
-            if notice_id not in handed:
-                await durable.start(WORKFLOW, notice_id, notice_id, application_id)
-        return {notice_id for notice_id, _ in waiting}
+        """Hand over each notice that is written to what is launched already, until cancelled."""
+        await self._hand_over.run(durable)
 
     async def _deliver(self, run: Run, notice_id: str, application_id: str) -> None:
         failures = 0
@@ -139,10 +100,7 @@ class Delivery:
 
     def _attempting(self, notice_id: str, application_id: str) -> Callable[[], Coroutine[Any, Any, Outcome]]:
         async def attempt() -> Outcome:
-            lane = self._lanes.get(application_id)
-            if lane is None:
-                lane = self._lanes[application_id] = asyncio.Semaphore(self._lane)
-            async with lane, self._slots:
+            async with self._lanes.turn(application_id):
                 try:
                     return await self._attempt(notice_id)
                 except Refusal as refusal:  # the database cannot be used now: that is not the Application's fault

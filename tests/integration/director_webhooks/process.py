@@ -20,7 +20,9 @@ async def main(home: Path, first_wait: float) -> None:
     patience = Patience(attempts=5, first_wait=first_wait, longest_wait=60.0)
     seal = await open_seal(database, KeyFile(home / "sealing.key"), system_clock)
     delivery = Delivery(database, seal, HttpPost(), system_clock, patience)
-    await delivery.run(Durable(name="director", url=f"sqlite:///{home}/dbos.sqlite", workflows=delivery.workflows))
+    durable = Durable(name="director", url=f"sqlite:///{home}/dbos.sqlite", workflows=delivery.workflows)
+    await durable.launch()
+    await delivery.run(durable)
 
 
 asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2])))
