@@ -1,6 +1,6 @@
 """Queries upon the tables of named things: applications, groups, runtimes, and the offers of applications."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -18,8 +18,7 @@ from sqlalchemy import (
     update,
 )
 
-from director.search.query import EVERYTHING
-from director.store.search import NOWHERE, Search
+from director.store.search import Search
 from director.store.tables import (
     apis,
     application_labels,
@@ -105,17 +104,6 @@ class Registry:
         """How many rows there are of one scope."""
         number: int = tx.execute(self._count, {"scope": scope}).scalar_one()
         return number
-
-    def page(
-        self, tx: Connection, after: tuple[str, ...] | None, limit: int, scope: str | None = None
-    ) -> Sequence[Values]:
-        """The first `limit` rows beyond the place `after`, by scope and name; of one scope where it is given."""
-        within = NOWHERE if scope is None or self.scope is None else {self.scope: scope}
-        return self.search.page(tx, EVERYTHING, after, limit, within)
-
-    def place(self, row: Values) -> tuple[str | int, ...]:
-        """A row's place in the order of `page`."""
-        return self.search.place(row)
 
     def _select(self) -> Any:
         return select(self.table)

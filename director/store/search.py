@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, and_, bindparam, func, or_, select, tuple_
 
 from director.search.conditions import Condition
-from director.search.query import EVERYTHING, Order, Query, SortKey
+from director.search.query import Order, Query, SortKey
 from director.store.conditions import bytewise, matches, parameters
 
 Place = tuple[str | int, ...]
@@ -61,8 +61,8 @@ class Search:
         number: int = tx.execute(statement, self._parameters(query, within)).scalar_one()
         return number
 
-    def place(self, row: Mapping[str, Any], query: Query = EVERYTHING) -> Place:
-        """A row's place in the order of `page`."""
+    def place(self, row: Mapping[str, Any], query: Query) -> Place:
+        """A row's place in the order that a question asks for."""
         return tuple(row[key.column] for key in self._keys(query.order))
 
     def place_types(self, query: Query) -> tuple[type, ...]:

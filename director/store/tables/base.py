@@ -17,9 +17,9 @@ metadata = MetaData(
 """All tables of the service. Constraints are named, so that a migration can change each of them."""
 
 
-def _by_bytes(type: type[String], *length: int) -> TypeEngine[Any]:
+def _by_bytes(type: type[String], length: int | None = None) -> TypeEngine[Any]:
     """A text that PostgreSQL orders by its bytes, as SQLite does, and not by the language of the database."""
-    return type(*length).with_variant(type(*length, collation="C"), "postgresql")
+    return type(length).with_variant(type(length, collation="C"), "postgresql")
 
 
 # Lists are ordered by these: an index upon one of them must have the order of the list.

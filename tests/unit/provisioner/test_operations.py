@@ -20,6 +20,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, ListRuntimesRequest
 
 from mesh.errors import Refusal
+from mesh.paging import PageToken
 from provisioner import store
 from provisioner.messages import operation_name
 from provisioner.service import OperationsService
@@ -110,6 +111,13 @@ async def test_operations_are_listed_newest_first_a_page_at_a_time(
     rest = await service.ListOperations(ListOperationsRequest(page_size=2, page_token=first.next_page_token), CONTEXT)
     assert [each.name for each in (*first.operations, *rest.operations)] == names[::-1]
     assert rest.next_page_token == ""
+
+
+async def test_a_page_token_around_what_is_no_time_is_refused(service: OperationsService) -> None:
+    token = PageToken.encode(("yesterday", "x"), ListOperationsRequest())
+    with pytest.raises(Refusal) as refused:
+        await service.ListOperations(ListOperationsRequest(page_token=token), CONTEXT)
+    assert refused.value.name == "PAGE_TOKEN_INVALID"
 
 
 @pytest.mark.parametrize(
