@@ -77,7 +77,7 @@ class Mutation:
         self.plane = store.lock_plane(tx)
         self.revision = self.plane.revision + 1
         self.concerns: list[tuple[Collection[str], Collection[str]]] = []
-        """Applications, by their ids, and the Runtimes of theirs that came, went or altered: they hear of it in the end."""
+        """Applications, by their ids, and those Runtimes of theirs that came, went or altered: they hear of it."""
         self._tx = tx
         self._rows: list[dict[str, Any]] = []
 

@@ -19,6 +19,7 @@ class NoticeType(StrEnum):
 
     RUNTIME_READY = "RUNTIME_READY"
     CONFIGURATION_CHANGED = "CONFIGURATION_CHANGED"
+    ACCESS_REQUESTED = "ACCESS_REQUESTED"
 
 
 def runtime_ready(tx: Transaction, mutation: Mutation, application_ids: Collection[str], runtime: Values) -> None:
@@ -26,6 +27,12 @@ def runtime_ready(tx: Transaction, mutation: Mutation, application_ids: Collecti
     told = {"runtime_id": runtime["runtime_id"], "name": runtime["name"], "event_url": runtime["event_url"]}
     listeners = notices.with_webhook(tx, application_ids)
     _append(tx, mutation, NoticeType.RUNTIME_READY, {id: {"runtime": told} for id in listeners})
+
+
+def access_requested(tx: Transaction, mutation: Mutation, application_id: str, request: Mapping[str, str]) -> None:
+    """Tell an Application, where it has a webhook, that a Runtime asks it for a credential."""
+    told = {id: {"access_request": dict(request)} for id in notices.with_webhook(tx, [application_id])}
+    _append(tx, mutation, NoticeType.ACCESS_REQUESTED, told)
 
 
 def configuration_changed(mutation: Mutation, application_ids: Collection[str], runtime_ids: Collection[str]) -> None:
