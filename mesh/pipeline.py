@@ -30,6 +30,7 @@ from mesh.call import Caller
 from mesh.errors import Problem, Refusal, Violation
 from mesh.peer import Peers
 from mesh.record import Record
+from mesh.texts import nul_violations
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """The largest request that is taken; what is larger, up to the transport's own limit, is refused with a reason."""
@@ -240,6 +241,8 @@ class Pipeline(grpc.aio.ServerInterceptor):
         violations = self._validator.collect_violations(request)
         if violations:
             raise _invalid([Violation(_field_path(each.proto.field), each.proto.message) for each in violations])
+        if nul := nul_violations(request, content):
+            raise _invalid(nul)
         return request
 
     def _expiry(self) -> float:

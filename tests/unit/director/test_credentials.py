@@ -1,6 +1,7 @@
 """Credentials: who gets which, and that nobody else gets any."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -95,7 +96,7 @@ def test_the_database_holds_no_secret(vault: Vault) -> None:
     ],
 )
 def test_each_kind_of_secret_comes_out_as_it_went_in(
-    vault: Vault, secret: dict[str, object], type: CredentialType.ValueType
+    vault: Vault, secret: dict[str, Any], type: CredentialType.ValueType
 ) -> None:
     assert vault.set(**secret).type == type
     [fetched] = vault.fetched(vault.runtime)

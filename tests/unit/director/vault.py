@@ -38,7 +38,7 @@ class Vault:
         request = UpdateCredentialRequest(credential=credential, validate_only=validate_only)
         return self.plane.change(partial(credentials.update_credential, seal=self.seal), request).credential
 
-    def delete(self, runtime: str = "", **target: str) -> None:
+    def delete(self, runtime: str = "", **target: Any) -> None:
         request = DeleteCredentialRequest(
             application_id=self.application, runtime_id=runtime, **(target or {"api_id": self.api})
         )

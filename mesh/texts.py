@@ -1,0 +1,46 @@
+"""What every text in a request must be, whatever the contract says of it besides.
+
+A NUL character is text by Protocol Buffers' rules, and none to PostgreSQL or to a C library.
+"""
+
+from collections.abc import Iterator
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from mesh.errors import Violation
+
+_NUL = "\0"
+
+
+def nul_violations(request: Message, content: bytes) -> list[Violation]:
+    """A violation for each text field with a NUL character; `content` is the request as it came."""
+    if b"\0" not in content:  # as in nearly every request: looking costs next to nothing
+        return []
+    return [Violation(path, "must not hold the NUL character") for path in _places(request, "")]
+
+
+def _places(message: Message, prefix: str) -> Iterator[str]:
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if _is_map(field):
+            for key, each in value.items():
+                if isinstance(key, str) and _NUL in key:
+                    yield path
+                yield from _place(field.message_type.fields_by_name["value"], each, f'{path}["{key}"]')
+        elif field.is_repeated:
+            for index, each in enumerate(value):
+                yield from _place(field, each, f"{path}[{index}]")
+        else:
+            yield from _place(field, value, path)
+
+
+def _place(field: FieldDescriptor, value: object, path: str) -> Iterator[str]:
+    if isinstance(value, Message):
+        yield from _places(value, f"{path}.")
+    elif field.type == FieldDescriptor.TYPE_STRING and isinstance(value, str) and _NUL in value:
+        yield path
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
