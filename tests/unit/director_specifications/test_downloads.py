@@ -12,7 +12,8 @@ from tests.unit.director_specifications.offers import API_UNITS, Offers
 
 def download(plane: Plane, application_id: str, sha256: str, runtime_id: str = "") -> bytes:
     request = DownloadSpecificationRequest(application_id=application_id, sha256=sha256, runtime_id=runtime_id)
-    return plane.read(read_document, request)
+    with plane.transaction() as tx:
+        return read_document(tx, request)
 
 
 def test_a_document_that_was_sent_or_fetched_is_given_by_its_hash(plane: Plane, offers: Offers) -> None:
