@@ -23,11 +23,12 @@ def nul_violations(request: Message, content: bytes) -> list[Violation]:
 def _places(message: Message, prefix: str) -> Iterator[str]:
     for field, value in message.ListFields():
         path = f"{prefix}{field.name}"
-        if _is_map(field):
+        entry = field.message_type
+        if entry is not None and entry.GetOptions().map_entry:
             for key, each in value.items():
                 if isinstance(key, str) and _NUL in key:
                     yield path
-                yield from _place(field.message_type.fields_by_name["value"], each, f'{path}["{key}"]')
+                yield from _place(entry.fields_by_name["value"], each, f'{path}["{key}"]')
         elif field.is_repeated:
             for index, each in enumerate(value):
                 yield from _place(field, each, f"{path}[{index}]")
@@ -40,7 +41,3 @@ def _place(field: FieldDescriptor, value: object, path: str) -> Iterator[str]:
         yield from _places(value, f"{path}.")
     elif field.type == FieldDescriptor.TYPE_STRING and isinstance(value, str) and _NUL in value:
         yield path
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
