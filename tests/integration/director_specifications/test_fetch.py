@@ -4,7 +4,7 @@ import gzip
 import socket
 import ssl
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -30,12 +30,6 @@ from tests.integration.director_specifications.origin import Answer, Origin, ser
 
 LOOPBACK = NetworkRule.public_and(["127.0.0.1/32"])
 DOCUMENT = b"openapi: 3.1.0\n"
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with serving() as origin:
-        yield origin
 
 
 def url(origin: Origin, path: str, host: str = "127.0.0.1") -> str:

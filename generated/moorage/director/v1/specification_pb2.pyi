@@ -29,7 +29,7 @@ class _SpecificationFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_S
     SPECIFICATION_FORMAT_UNSPECIFIED: _SpecificationFormat.ValueType  # 0
     """Not given."""
     SPECIFICATION_FORMAT_OPENAPI: _SpecificationFormat.ValueType  # 1
-    """OpenAPI 2 (Swagger), 3.0 or 3.1, in JSON or YAML. For APIs."""
+    """OpenAPI 2 (Swagger), 3.0, 3.1 or 3.2, in JSON or YAML. For APIs."""
     SPECIFICATION_FORMAT_ASYNCAPI: _SpecificationFormat.ValueType  # 2
     """AsyncAPI 2 or 3, in JSON or YAML. For Event APIs."""
     SPECIFICATION_FORMAT_ODATA_EDMX: _SpecificationFormat.ValueType  # 3
@@ -43,7 +43,7 @@ class SpecificationFormat(_SpecificationFormat, metaclass=_SpecificationFormatEn
 SPECIFICATION_FORMAT_UNSPECIFIED: SpecificationFormat.ValueType  # 0
 """Not given."""
 SPECIFICATION_FORMAT_OPENAPI: SpecificationFormat.ValueType  # 1
-"""OpenAPI 2 (Swagger), 3.0 or 3.1, in JSON or YAML. For APIs."""
+"""OpenAPI 2 (Swagger), 3.0, 3.1 or 3.2, in JSON or YAML. For APIs."""
 SPECIFICATION_FORMAT_ASYNCAPI: SpecificationFormat.ValueType  # 2
 """AsyncAPI 2 or 3, in JSON or YAML. For Event APIs."""
 SPECIFICATION_FORMAT_ODATA_EDMX: SpecificationFormat.ValueType  # 3
@@ -122,20 +122,27 @@ class Specification(_message.Message):
     format: Global___SpecificationFormat.ValueType
     """What kind of document it is."""
     content: _builtins.str
-    """The document, JSON, YAML or XML, up to 3 MiB. Returned by Get methods where it was sent so; left out of lists, and of
-    the results of Create and Update. DownloadSpecification gives a document of any size and source.
+    """The document, JSON, YAML or XML, up to 3 MiB. Returned by Get methods where it was sent so, and not where it was
+    fetched; left out of lists, and of the results of Create and Update. DownloadSpecification gives a document of any
+    size and source.
     """
     sha256: _builtins.str
     """SHA-256 of the document's bytes, lowercase hexadecimal."""
     size_bytes: _builtins.int
     """Length of the document in bytes."""
     state: Global___SpecificationState.ValueType
-    """Whether a parser for `format` accepts it. A document that is not valid is stored all the same."""
+    """Whether a parser for `format` accepts it. A document that is not valid is stored all the same. One that takes more than
+    20 s of computing to check, or 120 s where it was fetched, is INVALID, and `problems` says so: an OpenAPI document of
+    more than 1 MiB is better fetched.
+    """
     data: _builtins.bytes
     """The document where it is binary, up to 3 MiB. Returned and left out as `content` is."""
     url: _builtins.str
     """Where the Director fetches the document, in the background: an absolute http or https URL, up to 2,048 characters.
-    Setting it again has it fetched again. The document may have up to 16 MiB.
+    Setting it again has it fetched again. The document may have up to 16 MiB. Until it is here, the document before it
+    stays if it is of the same format; where there is none, `sha256` is empty. That it came is a change of what it
+    describes, with a new etag, unless it is the document that was there already. What the URL leads to must be public, or
+    in a network that the Director's settings allow.
     """
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
