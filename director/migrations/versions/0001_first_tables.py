@@ -39,6 +39,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("application_id", name="pk_applications"),
         sa.UniqueConstraint("name", name="uq_applications_name"),
     )
+    op.create_index(
+        "ix_applications_create_time_application_id", "applications", ["create_time", "application_id"], unique=False
+    )
     op.create_index("ix_applications_eventing_runtime_id", "applications", ["eventing_runtime_id"], unique=False)
     op.create_index("ix_applications_state_last_seen_time", "applications", ["state", "last_seen_time"], unique=False)
     op.create_table(
@@ -206,6 +209,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("runtime_id", name="pk_runtimes"),
         sa.UniqueConstraint("name", name="uq_runtimes_name"),
     )
+    op.create_index("ix_runtimes_create_time_runtime_id", "runtimes", ["create_time", "runtime_id"], unique=False)
     op.create_table(
         "specifications",
         sa.Column("sha256", sa.String(length=64), nullable=False),
@@ -398,6 +402,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("application_id", "name", name="uq_apis_application_id_name"),
     )
     op.create_index("ix_apis_bundle_id", "apis", ["bundle_id"], unique=False)
+    op.create_index("ix_apis_create_time_api_id", "apis", ["create_time", "api_id"], unique=False)
     op.create_index(
         "ix_apis_specification_sha256_specification_format",
         "apis",
@@ -460,6 +465,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("application_id", "name", name="uq_event_apis_application_id_name"),
     )
     op.create_index("ix_event_apis_bundle_id", "event_apis", ["bundle_id"], unique=False)
+    op.create_index(
+        "ix_event_apis_create_time_event_api_id", "event_apis", ["create_time", "event_api_id"], unique=False
+    )
     op.create_index(
         "ix_event_apis_specification_sha256_specification_format",
         "event_apis",

@@ -117,6 +117,7 @@ def _offers(name: str, id_column: str, *own: Column[str]) -> Table:
         ),
         Index(None, "specification_sha256", "specification_format"),
         Index(None, "bundle_id"),
+        Index(None, "create_time", id_column),
     )
 
 

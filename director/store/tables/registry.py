@@ -26,6 +26,7 @@ applications = Table(
     Column("last_seen_time", BigInteger),
     Index(None, "state", "last_seen_time"),
     Index(None, "eventing_runtime_id"),
+    Index(None, "create_time", "application_id"),
 )
 """`configuration_revision` is the last revision at which what a Runtime knows of the Application changed,
 `credentials_revision` that at which one of its shared credentials did. `labels` is a JSON object; `application_labels`
@@ -68,6 +69,7 @@ runtimes = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("update_time", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Index(None, "create_time", "runtime_id"),
 )
 """Runtimes. The `status_*` columns, `agent_version` and `report_time` are the agent's last report;
 `status_failures` is a JSON array of `{"application_id", "message"}`. `ready_time` is since when it is READY, null

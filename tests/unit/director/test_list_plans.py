@@ -56,3 +56,9 @@ def test_a_page_of_what_one_application_holds_comes_from_an_index(plane: Plane, 
     kind = LISTED[name]
     asked = {"application_id": plane.application().application_id}
     assert_comes_from_an_index(plan_of(plane, kind, **asked), kind.table.name)
+
+
+@pytest.mark.parametrize("name", ["application", "api", "event_api", "runtime"])
+@pytest.mark.parametrize("order_by", ["create_time", "create_time desc"])
+def test_a_page_in_the_order_of_creation_comes_from_an_index(plane: Plane, name: str, order_by: str) -> None:
+    assert_comes_from_an_index(plan_of(plane, LISTED[name], order_by=order_by), LISTED[name].table.name)
