@@ -431,7 +431,9 @@ class DeleteApplicationRequest(_message.Message):
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
     force: _builtins.bool
-    """Delete it though groups have it, with all that it offers. Without, what holds it is named and it stays."""
+    """Delete it though it was added to groups. Without, some of these are named and it stays; groups that merely select it
+    do not hold it. What it offers goes with it in any case.
+    """
     def __init__(
         self,
         *,

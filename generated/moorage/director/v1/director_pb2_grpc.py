@@ -392,7 +392,7 @@ class DirectorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteApplication(self, request, context):
-        """Removes an Application with all that it offers.
+        """Removes an Application with all that it offers. One that was added to groups is removed by force alone (AIP-135).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -511,14 +511,14 @@ class DirectorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGroup(self, request, context):
-        """Changes a Group's name or description.
+        """Changes a Group: its name, its description, whom it selects.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGroup(self, request, context):
-        """Removes a Group; its members stay.
+        """Removes a Group; its members stay. One that has members is removed by force alone (AIP-135).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class DirectorStub:
     UpdateApplication: _aio.UnaryUnaryMultiCallable[_application_pb2.UpdateApplicationRequest, _application_pb2.UpdateApplicationResponse]
     """Changes an Application."""
     DeleteApplication: _aio.UnaryUnaryMultiCallable[_application_pb2.DeleteApplicationRequest, _application_pb2.DeleteApplicationResponse]
-    """Removes an Application with all that it offers."""
+    """Removes an Application with all that it offers. One that was added to groups is removed by force alone (AIP-135)."""
     GetWebhook: _aio.UnaryUnaryMultiCallable[_webhook_pb2.GetWebhookRequest, _webhook_pb2.GetWebhookResponse]
     """Reads where an Application hears of its Runtimes, and how deliveries go."""
     UpdateWebhook: _aio.UnaryUnaryMultiCallable[_webhook_pb2.UpdateWebhookRequest, _webhook_pb2.UpdateWebhookResponse]
@@ -71,9 +71,9 @@ class DirectorStub:
     ListGroups: _aio.UnaryUnaryMultiCallable[_group_pb2.ListGroupsRequest, _group_pb2.ListGroupsResponse]
     """Reads Groups, a page at a time: all, or those of one Application or Runtime."""
     UpdateGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.UpdateGroupRequest, _group_pb2.UpdateGroupResponse]
-    """Changes a Group's name or description."""
+    """Changes a Group: its name, its description, whom it selects."""
     DeleteGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.DeleteGroupRequest, _group_pb2.DeleteGroupResponse]
-    """Removes a Group; its members stay."""
+    """Removes a Group; its members stay. One that has members is removed by force alone (AIP-135)."""
     AddGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.AddGroupMembersRequest, _group_pb2.AddGroupMembersResponse]
     """Adds Applications and Runtimes to a Group in one revision (AIP-144)."""
     RemoveGroupMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.RemoveGroupMembersRequest, _group_pb2.RemoveGroupMembersResponse]
@@ -196,7 +196,7 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         request: _application_pb2.DeleteApplicationRequest,
         context: _aio.ServicerContext[_application_pb2.DeleteApplicationRequest, _abc.Awaitable[_application_pb2.DeleteApplicationResponse]],
     ) -> _abc.Awaitable[_application_pb2.DeleteApplicationResponse]:
-        """Removes an Application with all that it offers."""
+        """Removes an Application with all that it offers. One that was added to groups is removed by force alone (AIP-135)."""
 
     @_abc_1.abstractmethod
     def GetWebhook(
@@ -332,7 +332,7 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.UpdateGroupRequest,
         context: _aio.ServicerContext[_group_pb2.UpdateGroupRequest, _abc.Awaitable[_group_pb2.UpdateGroupResponse]],
     ) -> _abc.Awaitable[_group_pb2.UpdateGroupResponse]:
-        """Changes a Group's name or description."""
+        """Changes a Group: its name, its description, whom it selects."""
 
     @_abc_1.abstractmethod
     def DeleteGroup(
@@ -340,7 +340,7 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.DeleteGroupRequest,
         context: _aio.ServicerContext[_group_pb2.DeleteGroupRequest, _abc.Awaitable[_group_pb2.DeleteGroupResponse]],
     ) -> _abc.Awaitable[_group_pb2.DeleteGroupResponse]:
-        """Removes a Group; its members stay."""
+        """Removes a Group; its members stay. One that has members is removed by force alone (AIP-135)."""
 
     @_abc_1.abstractmethod
     def AddGroupMembers(

@@ -455,11 +455,11 @@ class AddGroupMembersRequest(_message.Message):
     """Check everything, change nothing (AIP-163)."""
     @_builtins.property
     def application_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Applications. Who is a member already stays one."""
+        """UUIDs of Applications. Who is a member already stays one; one that is selected is added by name, too."""
 
     @_builtins.property
     def runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Runtimes. Who is a member already stays one."""
+        """UUIDs of Runtimes. Who is a member already stays one; one that is selected is added by name, too."""
 
     def __init__(
         self,
@@ -521,11 +521,11 @@ class RemoveGroupMembersRequest(_message.Message):
     """Check everything, change nothing (AIP-163)."""
     @_builtins.property
     def application_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Applications. Who is no member is passed over."""
+        """UUIDs of Applications. Who was not added is passed over; one that is selected, too, stays in the group for that."""
 
     @_builtins.property
     def runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Runtimes. Who is no member is passed over."""
+        """UUIDs of Runtimes. Who was not added is passed over; one that is selected, too, stays in the group for that."""
 
     def __init__(
         self,
@@ -680,7 +680,7 @@ class GroupMembersChange(_message.Message):
 
     @_builtins.property
     def remove_application_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Applications to remove."""
+        """UUIDs of Applications to remove. As in RemoveGroupMembers, one that is selected stays."""
 
     @_builtins.property
     def add_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -688,7 +688,7 @@ class GroupMembersChange(_message.Message):
 
     @_builtins.property
     def remove_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """UUIDs of Runtimes to remove."""
+        """UUIDs of Runtimes to remove. As in RemoveGroupMembers, one that is selected stays."""
 
     def __init__(
         self,

@@ -434,8 +434,8 @@ class DeleteRuntimeRequest(_message.Message):
     validate_only: _builtins.bool
     """Check everything, change nothing (AIP-163)."""
     force: _builtins.bool
-    """Delete it though groups or Applications name it; its memberships go with it. Without, what holds it is named and it
-    stays.
+    """Delete it though it was added to groups, or Applications chose it for their events; they then have none chosen.
+    Without, some of these are named and it stays; groups that merely select it do not hold it.
     """
     def __init__(
         self,
