@@ -8,6 +8,7 @@ from cli import references
 from cli.connection import Connection
 from cli.options import (
     application_option,
+    bundle_option,
     changed,
     connected,
     description_option,
@@ -16,7 +17,17 @@ from cli.options import (
     request_id_option,
 )
 from cli.output import tell
-from cli.specification import no_spec_option, read_specification, replaced, spec_option, warn_of
+from cli.search import Search, search_options
+from cli.specification import (
+    SpecificationOptions,
+    download,
+    format_option,
+    no_spec_option,
+    out_option,
+    specification_options,
+    warn_of,
+)
+from cli.version import VersionOptions, version_group_option, version_options
 
 COLUMNS = {
     "NAME": "name",
@@ -26,6 +37,16 @@ COLUMNS = {
     "TARGET_URL": "target_url",
     "DESCRIPTION": "description",
 }
+WIDE = {
+    "VERSION": "version.value",
+    "DEPRECATED": "version.deprecated",
+    "REMOVAL": "version.removal_time",
+    "VERSION_GROUP": "version_group",
+    "BUNDLE_ID": "bundle_id",
+    "CREDENTIAL": "credential_type",
+    "FORMAT": "specification.format",
+    "FETCH": "specification.fetch.state",
+}
 
 
 @click.group()
@@ -34,14 +55,18 @@ def api() -> None:
 
 
 _API = click.argument("api")
-_spec_option = spec_option("OpenAPI 2, 3.0 or 3.1")
+_FORMATS = "OpenAPI, OData EDMX or a gRPC descriptor set"
+_TARGET_URL = "Where the API is served: an absolute http or https URL."
 
 
 @api.command()
 @click.argument("name")
 @application_option
-@click.option("--target-url", required=True, help="Where the API is served: an absolute http or https URL.")
-@_spec_option
+@click.option("--target-url", required=True, help=_TARGET_URL)
+@specification_options(_FORMATS, format_option)
+@version_options
+@version_group_option
+@bundle_option
 @description_option
 @request_id_option
 @connected
@@ -50,20 +75,26 @@ async def create(
     name: str,
     application: str | None,
     target_url: str,
-    spec: Path | None,
+    spec: SpecificationOptions,
+    version: VersionOptions,
+    version_group: str | None,
+    bundle: str | None,
     description: str | None,
     request_id: str | None,
 ) -> None:
     """Register an API of an Application. NAME is a DNS label, unique among the Application's APIs."""
     from moorage.director.v1.api_pb2 import Api, CreateApiRequest
-    from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_OPENAPI
 
+    application_id = await references.own_application_id(plane, application)
     new = Api(
-        application_id=await references.own_application_id(plane, application),
+        application_id=application_id,
         name=name,
         description=description or "",
         target_url=target_url,
-        specification=read_specification(spec, SPECIFICATION_FORMAT_OPENAPI),
+        specification=spec.read(),
+        version=version.new(),
+        version_group=version_group or "",
+        bundle_id=await references.optional_bundle_id(plane, application_id, bundle),
     )
     request = CreateApiRequest(api=new, request_id=new_request_id(request_id))
     response = await plane.director.call(plane.director.stub.CreateApi, request)
@@ -87,23 +118,27 @@ async def get(plane: Connection, api: str, application: str | None) -> None:
 
 @api.command("list")
 @click.option("--application", help="Id or name of an Application.  [default: all that the caller may see]")
+@search_options
 @connected
-async def list_(plane: Connection, application: str | None) -> None:
+async def list_(plane: Connection, application: str | None, search: Search) -> None:
     """Show the APIs of one Application, or of all."""
     from moorage.director.v1.api_pb2 import ListApisRequest
 
     request = ListApisRequest(application_id=await references.application_to_list(plane, application))
+    search.put(request)
     pages = plane.director.pages(plane.director.stub.ListApis, request)
-    plane.output.many([each async for page in pages for each in page.apis], "apis", COLUMNS)
+    plane.output.many([each async for page in pages for each in page.apis], "apis", COLUMNS, WIDE)
 
 
 @api.command()
 @_API
 @application_option
 @click.option("--name", help="A new name.")
-@click.option("--target-url", help="Where the API is served: an absolute http or https URL.")
-@_spec_option
-@no_spec_option
+@click.option("--target-url", help=_TARGET_URL)
+@specification_options(_FORMATS, format_option, no_spec_option)
+@version_options
+@version_group_option
+@bundle_option
 @description_option
 @etag_option
 @connected
@@ -113,17 +148,26 @@ async def update(
     application: str | None,
     name: str | None,
     target_url: str | None,
-    spec: Path | None,
-    no_spec: bool,
+    spec: SpecificationOptions,
+    version: VersionOptions,
+    version_group: str | None,
+    bundle: str | None,
     description: str | None,
     etag: str | None,
 ) -> None:
     """Change what the options name, and nothing else."""
     from google.protobuf.field_mask_pb2 import FieldMask
-    from moorage.director.v1.api_pb2 import Api, UpdateApiRequest
-    from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_OPENAPI
+    from moorage.director.v1.api_pb2 import Api, GetApiRequest, UpdateApiRequest
 
-    paths = changed(name=name, target_url=target_url, specification=replaced(spec, no_spec), description=description)
+    mask = changed(
+        name=name,
+        target_url=target_url,
+        specification=spec.given,
+        version=version.given,
+        version_group=version_group,
+        bundle_id=bundle,
+        description=description,
+    )
     application_id = await references.own_application_id(plane, application)
     new = Api(
         application_id=application_id,
@@ -131,13 +175,38 @@ async def update(
         name=name or "",
         description=description or "",
         target_url=target_url or "",
-        specification=read_specification(spec, SPECIFICATION_FORMAT_OPENAPI),
+        specification=spec.read(),
+        version_group=version_group or "",
+        bundle_id=await references.optional_bundle_id(plane, application_id, bundle),
         etag=etag or "",
     )
-    request = UpdateApiRequest(api=new, update_mask=FieldMask(paths=paths))
+    if version.given:
+        current = GetApiRequest(application_id=application_id, api_id=new.api_id)
+        read = (await plane.director.call(plane.director.stub.GetApi, current)).api
+        new.version.CopyFrom(version.upon(read.version))
+        new.etag = etag or read.etag
+    request = UpdateApiRequest(api=new, update_mask=FieldMask(paths=mask))
     response = await plane.director.call(plane.director.stub.UpdateApi, request)
     plane.output.one(response.api)
     warn_of(response.api.specification)
+
+
+@api.command(short_help="Write out an API's specification.")
+@_API
+@application_option
+@out_option
+@connected
+async def spec(plane: Connection, api: str, application: str | None, out: Path | None) -> None:
+    """Write the document that describes an API to standard output, or to --out, as the Director has it."""
+    from google.protobuf.field_mask_pb2 import FieldMask
+    from moorage.director.v1.api_pb2 import GetApiRequest
+
+    application_id = await references.own_application_id(plane, application)
+    api_id = await references.api_id(plane, application_id, api)
+    mask = FieldMask(paths=["specification"])
+    request = GetApiRequest(application_id=application_id, api_id=api_id, read_mask=mask)
+    response = await plane.director.call(plane.director.stub.GetApi, request)
+    await download(plane, application_id, response.api.specification, f"api {api}", out)
 
 
 @api.command()

@@ -5,7 +5,7 @@ Nothing of gRPC is imported before the first call, so that help and usage errors
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -104,6 +104,35 @@ class Peer(Generic[Stub]):
         be. A deletion, or a change with an etag, whose reply was lost answers NOT_FOUND or ABORTED when repeated.
         Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE, DEADLINE) where nothing answered.
         """
+
+        async def attempt(left: float) -> ResponseT:
+            return await method(request, timeout=left)
+
+        return await self._tried(attempt)
+
+    async def all(
+        self, method: "grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]", request: RequestT
+    ) -> list[ResponseT]:
+        """All messages of a stream that ends by itself, tried again from its beginning and raising as `call` does."""
+
+        async def attempt(left: float) -> list[ResponseT]:
+            return [message async for message in method(request, timeout=left)]
+
+        return await self._tried(attempt)
+
+    async def pages(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[PagedRequestT, PageT]", request: PagedRequestT
+    ) -> AsyncIterator[PageT]:
+        """Every page of a List method, first to last."""
+        request.page_size = request.page_size or LARGEST_PAGE
+        while True:
+            page = await self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def _tried(self, attempt: Callable[[float], Awaitable[ResponseT]]) -> ResponseT:
         import grpc
 
         from mesh.backoff import Backoff
@@ -115,7 +144,7 @@ class Peer(Generic[Stub]):
         away: grpc.aio.AioRpcError | None = None
         while True:
             try:
-                return await method(request, timeout=max(deadline - clock(), 0))
+                return await attempt(max(deadline - clock(), 0))
             except grpc.aio.AioRpcError as error:
                 problem = Problem.of(error)
                 if problem.code is grpc.StatusCode.DEADLINE_EXCEEDED and not problem.reason:
@@ -135,18 +164,6 @@ class Peer(Generic[Stub]):
                     tell(f"the {self.service} at {self.address} does not answer; trying again for {self.timeout:g} s")
                 away = error
             await asyncio.sleep(wait)
-
-    async def pages(
-        self, method: "grpc.aio.UnaryUnaryMultiCallable[PagedRequestT, PageT]", request: PagedRequestT
-    ) -> AsyncIterator[PageT]:
-        """Every page of a List method, first to last."""
-        request.page_size = request.page_size or LARGEST_PAGE
-        while True:
-            page = await self.call(method, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def _give_up(self, last: "grpc.aio.AioRpcError") -> NoReturn:
         """Raise the last word of a service that stayed away."""

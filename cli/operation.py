@@ -53,8 +53,8 @@ async def list_(plane: Connection) -> None:
 
     pages = plane.operations.pages(plane.operations.stub.ListOperations, ListOperationsRequest(name="operations"))
     found = [each async for page in pages for each in page.operations]
-    if plane.output.is_json:
-        plane.output.json({"operations": [_as_dict(each) for each in found]})
+    if plane.output.is_structured:
+        plane.output.data({"operations": [_as_dict(each) for each in found]})
     else:
         plane.output.table(TITLES, map(_row, found))
 
@@ -70,8 +70,8 @@ async def wait(plane: Connection, operation: str, wait_timeout: timedelta) -> No
 
 def show(plane: Connection, operation: "Operation") -> None:
     """Print an operation."""
-    if plane.output.is_json:
-        plane.output.json(_as_dict(operation))
+    if plane.output.is_structured:
+        plane.output.data(_as_dict(operation))
     else:
         plane.output.table(TITLES, [_row(operation)])
 

@@ -47,10 +47,13 @@ def pair(token: str | None, token_file: Path | None, out: Path, replace: bool, t
         "addresses": addresses,
     }
     to_output = Output(output)
-    if to_output.is_json:
-        to_output.json(shown)
-        return
-    to_output.lines((f"{name}:", str(value)) for name, value in {**shown, **addresses}.items() if name != "addresses")
+    if to_output.is_structured:
+        to_output.data(shown)
+    elif to_output.is_name:
+        to_output.lines([[str(loaded.spiffe_id)]])
+    else:
+        values = {**shown, **addresses}.items()
+        to_output.lines((f"{name}:", str(value)) for name, value in values if name != "addresses")
 
 
 def _token(argument: str | None, file: Path | None) -> str:

@@ -1,16 +1,15 @@
 """`moorage runtime`: Runtimes, and what each is to run."""
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from cli import references
-from cli.connection import FIRST_WAIT, LONGEST_WAIT, Connection
+from cli.connection import Connection
+from cli.labels import LabelChanges, label_changes_options, label_option
 from cli.operation import ended, show, wait_timeout_option
 from cli.options import (
     changed,
@@ -22,10 +21,13 @@ from cli.options import (
     request_id_option,
 )
 from cli.output import tell
-from mesh.exits import Exit, Stopped
+from cli.search import Search, search_options
+from cli.stream import show_steps
 
 if TYPE_CHECKING:
-    from moorage.director.v1.configuration_pb2 import ResumePoint, WatchConfigurationResponse
+    import grpc
+    from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest, WatchConfigurationResponse
+    from moorage.director.v1.runtime_pb2 import Runtime
 
 COLUMNS = {
     "NAME": "name",
@@ -36,6 +38,17 @@ COLUMNS = {
     "EVENT_URL": "event_url",
     "DESCRIPTION": "description",
 }
+WIDE = {
+    "LAST_SEEN": "last_seen_time",
+    "DESIRED": "desired_revision",
+    "REPORT": "status.state",
+    "AGENT": "status.agent_version",
+    "LABELS": "labels",
+}
+"""`REVISION` is what the agent reported, `DESIRED` the last that changed what it is to run."""
+
+ASKED_AT_ONCE = 16
+"""How many Runtimes are read at the same time where a table shows what lists leave out."""
 
 
 @click.group()
@@ -56,6 +69,7 @@ _event_url_option = click.option("--event-url", help="Where Applications send th
 @runtime.command()
 @click.argument("name")
 @_event_url_option
+@label_option
 @click.option(
     "--group", "groups", multiple=True, help="Id or name of a group it is in from the first; may be repeated."
 )
@@ -70,6 +84,7 @@ async def create(
     plane: Connection,
     name: str,
     event_url: str | None,
+    labels: tuple[tuple[str, str], ...],
     groups: tuple[str, ...],
     driver: str,
     registry_only: bool,
@@ -80,11 +95,20 @@ async def create(
 ) -> None:
     """Create a Runtime whole, up to its agent's READY. NAME is a DNS label.
 
-    Shows the Runtime or, with --no-wait, the operation that goes on.
+    Shows the Runtime or, with --no-wait, the operation that goes on. Its labels are set once that has ended, or at once
+    with --registry-only.
     """
+    if labels and not (wait or registry_only):
+        raise click.UsageError("--label takes --wait or --registry-only.", click.get_current_context())
     group_ids = await references.every(plane, references.group_id, groups)
     if registry_only:
-        await _register(plane, name, description or "", event_url or "", group_ids, new_request_id(request_id))
+        from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest as CreateEntryRequest
+        from moorage.director.v1.runtime_pb2 import Runtime
+
+        entry = Runtime(name=name, description=description or "", event_url=event_url or "", labels=dict(labels))
+        to_register = CreateEntryRequest(runtime=entry, group_ids=group_ids, request_id=new_request_id(request_id))
+        registered = await plane.director.call(plane.director.stub.CreateRuntime, to_register)
+        plane.output.one(registered.runtime)
         return
     from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, RuntimeOperationMetadata
 
@@ -102,6 +126,8 @@ async def create(
         return
     metadata = RuntimeOperationMetadata()
     (await ended(plane, operation.name, wait_timeout)).metadata.Unpack(metadata)
+    if labels:
+        await _label(plane, metadata.runtime_id, dict(labels))
     await _show(plane, metadata.runtime_id)
 
 
@@ -114,19 +140,26 @@ async def get(plane: Connection, runtime: str) -> None:
 
 
 @runtime.command("list")
+@search_options
 @connected
-async def list_(plane: Connection) -> None:
-    """Show every Runtime."""
+async def list_(plane: Connection, search: Search) -> None:
+    """Show every Runtime. With -o wide, what it runs (REVISION) beside what it is to run (DESIRED)."""
     from moorage.director.v1.runtime_pb2 import ListRuntimesRequest
 
-    pages = plane.director.pages(plane.director.stub.ListRuntimes, ListRuntimesRequest())
-    plane.output.many([each async for page in pages for each in page.runtimes], "runtimes", COLUMNS)
+    request = ListRuntimesRequest()
+    search.put(request)
+    pages = plane.director.pages(plane.director.stub.ListRuntimes, request)
+    runtimes = [each async for page in pages for each in page.runtimes]
+    if plane.output.is_wide:
+        await _add_desired_revisions(plane, runtimes)
+    plane.output.many(runtimes, "runtimes", COLUMNS, WIDE)
 
 
 @runtime.command()
 @_RUNTIME
 @click.option("--name", help="A new name.")
 @_event_url_option
+@label_changes_options
 @description_option
 @etag_option
 @connected
@@ -135,14 +168,15 @@ async def update(
     runtime: str,
     name: str | None,
     event_url: str | None,
+    labels: LabelChanges,
     description: str | None,
     etag: str | None,
 ) -> None:
     """Change what the options name, and nothing else."""
     from google.protobuf.field_mask_pb2 import FieldMask
-    from moorage.director.v1.runtime_pb2 import Runtime, UpdateRuntimeRequest
+    from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, Runtime, UpdateRuntimeRequest
 
-    mask = FieldMask(paths=changed(name=name, event_url=event_url, description=description))
+    mask = changed(name=name, event_url=event_url, labels=labels.given, description=description)
     new = Runtime(
         runtime_id=await references.runtime_id(plane, runtime),
         name=name or "",
@@ -150,7 +184,12 @@ async def update(
         event_url=event_url or "",
         etag=etag or "",
     )
-    request = UpdateRuntimeRequest(runtime=new, update_mask=mask)
+    if labels.given:
+        current = GetRuntimeRequest(runtime_id=new.runtime_id)
+        read = (await plane.director.call(plane.director.stub.GetRuntime, current)).runtime
+        labels.upon(read.labels, new.labels)
+        new.etag = etag or read.etag
+    request = UpdateRuntimeRequest(runtime=new, update_mask=FieldMask(paths=mask))
     response = await plane.director.call(plane.director.stub.UpdateRuntime, request)
     plane.output.one(response.runtime)
 
@@ -204,23 +243,50 @@ async def watch(plane: Connection, runtime: str, once: bool) -> None:
     A revision is shown once it is whole. Where the stream breaks it is resumed; it ends with Ctrl-C, or when the
     Director has not answered for --timeout.
     """
-    async with aclosing(_revisions(plane, await references.runtime_id(plane, runtime))) as revisions:
-        async for revision in revisions:
-            for message in revision:
-                plane.output.json_line(message)
-            if once:
-                return
+    from moorage.director.v1.configuration_pb2 import ResumePoint, WatchConfigurationRequest
+
+    runtime_id = await references.runtime_id(plane, runtime)
+    watch_configuration = plane.director.stub.WatchConfiguration
+
+    def open_stream(
+        last: "WatchConfigurationResponse | None",
+    ) -> "grpc.aio.UnaryStreamCall[WatchConfigurationRequest, WatchConfigurationResponse]":
+        resume = ResumePoint(plane_id=last.plane_id, revision=last.revision) if last else None
+        return watch_configuration(WatchConfigurationRequest(runtime_id=runtime_id, resume=resume))
+
+    await show_steps(plane, open_stream, resumable=True, once=once)
 
 
-async def _register(
-    plane: Connection, name: str, description: str, event_url: str, group_ids: list[str], request_id: str
-) -> None:
-    from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest, Runtime
+async def _label(plane: Connection, runtime_id: str, labels: dict[str, str]) -> None:
+    from google.protobuf.field_mask_pb2 import FieldMask
+    from moorage.director.v1.runtime_pb2 import Runtime, UpdateRuntimeRequest
 
-    entry = Runtime(name=name, description=description, event_url=event_url)
-    request = CreateRuntimeRequest(runtime=entry, group_ids=group_ids, request_id=request_id)
-    response = await plane.director.call(plane.director.stub.CreateRuntime, request)
-    plane.output.one(response.runtime)
+    new = Runtime(runtime_id=runtime_id, labels=labels)
+    request = UpdateRuntimeRequest(runtime=new, update_mask=FieldMask(paths=["labels"]))
+    await plane.director.call(plane.director.stub.UpdateRuntime, request)
+
+
+async def _add_desired_revisions(plane: Connection, runtimes: "Sequence[Runtime]") -> None:
+    """Read what lists leave out; a Runtime that went meanwhile is shown without."""
+    import grpc
+    from google.protobuf.field_mask_pb2 import FieldMask
+    from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
+
+    mask = FieldMask(paths=["desired_revision"])
+    turn = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def add(runtime: "Runtime") -> None:
+        request = GetRuntimeRequest(runtime_id=runtime.runtime_id, read_mask=mask)
+        async with turn:
+            try:
+                response = await plane.director.call(plane.director.stub.GetRuntime, request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+            else:
+                runtime.desired_revision = response.runtime.desired_revision
+
+    await asyncio.gather(*map(add, runtimes))
 
 
 async def _show(plane: Connection, runtime_id: str) -> None:
@@ -229,71 +295,3 @@ async def _show(plane: Connection, runtime_id: str) -> None:
     request = GetRuntimeRequest(runtime_id=runtime_id)
     response = await plane.director.call(plane.director.stub.GetRuntime, request)
     plane.output.one(response.runtime)
-
-
-async def _revisions(plane: Connection, runtime_id: str) -> AsyncGenerator[list["WatchConfigurationResponse"], None]:
-    """The messages of each revision, resumed where the stream breaks; ends only by an error.
-
-    Raises `grpc.aio.AioRpcError` for a refusal, `Stopped` (UNAVAILABLE) where nothing answered for the call's time.
-    """
-    from moorage.director.v1.configuration_pb2 import ResumePoint
-
-    from mesh.backoff import Backoff
-
-    clock = asyncio.get_running_loop().time
-    backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-    resume: ResumePoint | None = None
-    give_up = clock() + plane.timeout
-    while True:
-        revision: list[WatchConfigurationResponse] = []
-        try:
-            async with aclosing(_messages(plane, runtime_id, resume)) as messages:
-                async for message in messages:
-                    revision.append(message)
-                    if not message.partial:
-                        yield revision
-                        revision = []
-                        resume = ResumePoint(plane_id=message.plane_id, revision=message.revision)
-                    backoff.reset()
-                    give_up = math.inf
-        except Stopped as broken:
-            if broken.code is not Exit.UNAVAILABLE:
-                raise
-            now = clock()
-            give_up = min(give_up, now + plane.timeout)
-            wait = backoff.next()
-            if now + wait >= give_up:
-                raise
-            tell("the stream broke; resuming it")
-            await asyncio.sleep(wait)
-
-
-async def _messages(
-    plane: Connection, runtime_id: str, resume: "ResumePoint | None"
-) -> AsyncGenerator["WatchConfigurationResponse", None]:
-    # The messages of one stream. It ends by raising: `Stopped` (UNAVAILABLE) where trying again may help.
-    import grpc
-    from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest, WatchConfigurationResponse
-
-    from mesh.errors import Problem
-
-    director = plane.director
-    stream = director.stub.WatchConfiguration(WatchConfigurationRequest(runtime_id=runtime_id, resume=resume))
-    # A resumed stream may have nothing to say for long; a new one begins with a snapshot.
-    patience = plane.timeout if resume is None else None
-    try:
-        while isinstance(message := await asyncio.wait_for(stream.read(), patience), WatchConfigurationResponse):
-            patience = None
-            yield message
-        problem = Problem(grpc.StatusCode.UNAVAILABLE, "it ended the stream")
-    except TimeoutError:
-        raise Stopped(
-            Exit.DEADLINE, f"the Director at {director.address} sent no configuration within {plane.timeout:g} s"
-        ) from None
-    except grpc.aio.AioRpcError as error:
-        problem = Problem.of(error)
-        if problem.code is not grpc.StatusCode.UNAVAILABLE:
-            raise
-    finally:
-        stream.cancel()
-    raise director.unreachable(problem)

@@ -37,8 +37,8 @@ async def issue(plane: Connection, application: str | None, runtime: str | None,
     if ttl is not None:
         request.ttl.FromTimedelta(ttl)
     response = await plane.connector.call(plane.connector.stub.IssueToken, request)
-    if plane.output.is_json:
-        plane.output.json({**as_dict(response), "token": response.token})
+    if plane.output.is_structured:
+        plane.output.data({**as_dict(response), "token": response.token})
     else:
         click.echo(response.token)
     tell(

@@ -32,7 +32,7 @@ def test_json_has_the_names_of_the_contract_and_the_forms_of_protojson(capsys: p
 
 
 def test_a_line_of_json_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    Output("json").json_line(Application(name="shop", description="two\nlines"))
+    Output("json").message(Application(name="shop", description="two\nlines"))
     assert printed(capsys) == '{"name":"shop","description":"two\\nlines"}\n'
 
 

@@ -87,7 +87,7 @@ def test_an_application_sees_the_runtimes_that_it_serves_itself(plane: ScriptedP
         configuration_pb2.GetApplicationConfigurationResponse(runtimes=[served]),
     )
     ended = run("application", "runtimes", "--identity", str(mint.identity("application", APP).folder))
-    assert ended.stdout.splitlines()[1].split() == ["quay", RUNTIME, "yes"]
+    assert ended.stdout.splitlines()[1].split() == ["quay", RUNTIME, "yes", "no"]
     assert plane.asked("GetApplicationConfiguration")[0].application_id == APP
 
 
