@@ -64,11 +64,10 @@ def batch_update_group_members(
 
     Raises `Refusal` (GROUP_NOT_FOUND, ETAG_MISMATCH, APPLICATION_NOT_FOUND, RUNTIME_NOT_FOUND).
     """
+    _require_all(tx, GROUP, {change.group_id: f"changes[{i}].group_id" for i, change in enumerate(request.changes)})
     for index, change in enumerate(request.changes):
-        row = GROUP.registry.find(tx, change.group_id)
-        if row is None:
-            raise resource.not_found(GROUP, change.group_id, f"changes[{index}].group_id")
-        resource.check_etag(row, change.etag, f"changes[{index}].etag")
+        if change.etag:
+            resource.check_etag(resource.get(tx, GROUP, change.group_id), change.etag, f"changes[{index}].etag")
     _require_all(tx, APPLICATION, _named(request, "add_application_ids"))
     _require_all(tx, RUNTIME, _named(request, "add_runtime_ids"))
     for change in request.changes:

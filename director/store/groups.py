@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, bindparam, case, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, case, insert, select, tuple_, update
 
 from director.store.registry import APPLICATIONS, RUNTIMES, Registry, Values
 from director.store.tables import group_applications, group_runtimes, groups
@@ -121,7 +121,7 @@ class Memberships:
     def _claim(self, tx: Connection, revision: int, pairs: Sequence[Pair], reason: str) -> list[Pair]:
         begun: list[Pair] = []
         for some in _batches(pairs):
-            claimed = update(self.table).where(self._pair.in_(some), self._living).values({reason: True})
+            claimed = update(self.table).where(*self._are(some), self._living).values({reason: True})
             held = {(row[0], row[1]) for row in tx.execute(claimed.returning(self.table.c.group_id, self._member))}
             begun += [pair for pair in some if pair not in held]
         if begun:
@@ -138,12 +138,17 @@ class Memberships:
         for some in _batches(pairs):
             waived = (
                 update(self.table)
-                .where(self._pair.in_(some), self._living, self.table.c[reason])
+                .where(*self._are(some), self._living, self.table.c[reason])
                 .values({reason: False, "removed_revision": case((self.table.c[other], None), else_=revision)})
             )
             rows = tx.execute(waived.returning(self.table.c.group_id, self._member, removed))
             ended += [(group_id, member_id) for group_id, member_id, removed_at in rows if removed_at is not None]
         return ended
+
+    def _are(self, pairs: Sequence[Pair]) -> Sequence[ColumnElement[bool]]:
+        """That a membership is one of these. SQLite would read all memberships if it knew the pairs alone."""
+        group_ids, member_ids = (sorted(set(ids)) for ids in zip(*pairs, strict=True))
+        return self.table.c.group_id.in_(group_ids), self._member.in_(member_ids), self._pair.in_(pairs)
 
     def _ending(self, revision: int) -> Any:
         return update(self.table).where(self._living).values(removed_revision=revision)
@@ -155,16 +160,3 @@ def _batches(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
 
 GROUP_APPLICATIONS = Memberships(group_applications, APPLICATIONS)
 GROUP_RUNTIMES = Memberships(group_runtimes, RUNTIMES)
-
-
-def page_of_groups(
-    tx: Connection, after: tuple[str, ...] | None, limit: int, application_id: str, runtime_id: str
-) -> Sequence[Values]:
-    """The first `limit` groups beyond the place `after`, by name; of an Application, a Runtime or both where given."""
-    query = select(groups).order_by(groups.c.name).limit(limit)
-    if after is not None:
-        query = query.where(groups.c.name > after[0])
-    for memberships, member_id in ((GROUP_APPLICATIONS, application_id), (GROUP_RUNTIMES, runtime_id)):
-        if member_id:
-            query = query.where(groups.c.group_id.in_(memberships.groups_with(member_id)))
-    return [row._asdict() for row in tx.execute(query)]

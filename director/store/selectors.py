@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from moorage.director.v1.label_pb2 import LabelOperator, LabelRequirement, LabelSelector
-from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, insert, select, union_all
 
 from director.store.labels import APPLICATION_LABELS, RUNTIME_LABELS, LabelIndex
 from director.store.tables import groups, selector_anchors
@@ -32,13 +32,13 @@ class Selecting:
         anchors = selector_anchors.c
         mine = anchors.member_kind == member_kind
         self._delete = delete(selector_anchors).where(mine, anchors.group_id == bindparam("of_group"))
-        self._candidates = select(anchors.group_id).where(
-            mine,
-            or_(
-                anchors.key == ANY_KEY,
-                and_(anchors.key.in_(_KEYS), anchors.value.is_(None)),
-                tuple_(anchors.key, anchors.value).in_(_PAIRS),
-            ),
+        known = select(anchors.group_id, anchors.key, anchors.value).where(mine)
+        of_keys = known.where(anchors.key.in_(_KEYS))
+        # Three searches of the index: SQLite would read all of it for one that may find any of this.
+        self._candidates = union_all(
+            known.where(anchors.key == ANY_KEY),
+            of_keys.where(anchors.value.is_(None)),
+            of_keys.where(anchors.value.in_(_VALUES)),
         )
         self._selectors = select(groups.c.group_id, groups.c[column]).where(groups.c.group_id.in_(_IDS))
 
@@ -51,8 +51,9 @@ class Selecting:
 
     def candidates(self, tx: Connection, labels: Mapping[str, str]) -> set[str]:
         """The groups that may select one who has these labels: no other does."""
-        values = {"keys": sorted(labels), "pairs": sorted(labels.items())}
-        return set(tx.execute(self._candidates, values).scalars())
+        values = {"keys": sorted(labels), "values": sorted(set(labels.values()))}
+        rows = tx.execute(self._candidates, values)
+        return {group_id for group_id, key, value in rows if value is None or labels[key] == value}
 
     def selectors_of(self, tx: Connection, group_ids: Collection[str]) -> dict[str, LabelSelector]:
         """The selectors that these groups have."""
@@ -83,7 +84,7 @@ class Selecting:
 
 
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
-_PAIRS: BindParameter[Any] = bindparam("pairs", expanding=True)
+_VALUES: BindParameter[Any] = bindparam("values", expanding=True)
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 _INSERT = insert(selector_anchors)
 
