@@ -41,9 +41,10 @@ class Span(NamedTuple):
         return self.added <= revision and (self.removed is None or self.removed > revision)
 
 
-def read_living_runtimes(tx: Connection, runtime_ids: Collection[str]) -> set[str]:
-    """Those of `runtime_ids` that are in the registry."""
-    return {id for some in _batches(runtime_ids) for id in tx.execute(_LIVING_RUNTIMES, {"ids": some}).scalars()}
+def read_living_runtimes(tx: Connection, runtime_ids: Collection[str]) -> dict[str, int]:
+    """Those of `runtime_ids` that are in the registry, each with its `credentials_revision`."""
+    rows = (row for some in _batches(runtime_ids) for row in tx.execute(_LIVING_RUNTIMES, {"ids": some}))
+    return {row.runtime_id: row.credentials_revision for row in rows}
 
 
 def read_groups_of_runtimes(tx: Connection, runtime_ids: Collection[str], since: int | None = None) -> list[Span]:
@@ -139,7 +140,7 @@ class _SpanQueries:
 
 
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-_LIVING_RUNTIMES = select(runtimes.c.runtime_id).where(runtimes.c.runtime_id.in_(_IDS))
+_LIVING_RUNTIMES = select(runtimes.c.runtime_id, runtimes.c.credentials_revision).where(runtimes.c.runtime_id.in_(_IDS))
 _GROUPS_OF_RUNTIMES = _SpanQueries(group_runtimes, "runtime_id", "runtime_id")
 _APPLICATIONS_OF_GROUPS = _SpanQueries(group_applications, "group_id", "application_id")
 _APPLICATIONS = select(applications).where(applications.c.application_id.in_(_IDS))

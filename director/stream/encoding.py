@@ -4,7 +4,7 @@ An Application's configuration is serialised once, when it is read; a message is
 a field of a protobuf message may be written in any place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from moorage.director.v1.configuration_pb2 import (
     CONFIGURATION_KIND_BOOKMARK,
@@ -70,6 +70,18 @@ class Encoding:
         message.content_sha256 = state.content_sha256
         chunk[0] = message.SerializeToString()
         yield b"".join(chunk)
+
+
+def with_credentials_revision(messages: Iterable[bytes], revision: int) -> Iterator[bytes]:
+    """The `messages`, of which there is one at least, with `credentials_revision` in the last: for one reader alone."""
+    # Messages of protobuf, one after the other, are one message with the fields of both.
+    told = WatchConfigurationResponse(credentials_revision=revision).SerializeToString()
+    following = iter(messages)
+    message = next(following)
+    for after in following:
+        yield message
+        message = after
+    yield message + told
 
 
 def _items(difference: Difference) -> Iterator[bytes]:

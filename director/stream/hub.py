@@ -110,7 +110,8 @@ class Hub:
         """
         if self._task is None:
             raise self._not_ready("the service does not stream now")
-        arrival = Arrival(request.runtime_id, request.resume if request.HasField("resume") else None)
+        resume = request.resume if request.HasField("resume") else None
+        arrival = Arrival(request.runtime_id, resume, request.credentials_revision)
         subscription = Subscription(arrival, self._current_head, self._bookmark_after)
         deadline = asyncio.get_running_loop().call_later(self._open_deadline, self._give_up, subscription)
         self._open.add(subscription)
@@ -183,6 +184,9 @@ class Hub:
             if not subscription.closed:
                 self._readers.setdefault(subscription.arrival.runtime_id, set()).add(subscription)
         moved = self._place(reading.runtimes)
+        for runtime_id, revision in reading.credentials.items():
+            for subscription in self._readers.get(runtime_id, ()):
+                subscription.tell_credentials(revision)
         self._views.update(reading.groups, reading.applications)
         changed = self._views.settle(reading.revision)
         self._head = reading.revision

@@ -23,6 +23,7 @@ from director.stream.view import Entry, Views
 from mesh.configuration import application_sha256, canonical
 
 _CONFIGURED = frozenset({Kind.APPLICATION, Kind.API, Kind.EVENT_API, Kind.BUNDLE})
+_OF_RUNTIMES = frozenset({Kind.MEMBER, Kind.CREDENTIAL})
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Arrival:
 
     runtime_id: str
     resume: ResumePoint | None
+    credentials_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Reading:
     revision: int
     runtimes: dict[str, frozenset[str] | None] = field(default_factory=dict)
     """Groups of the Runtimes that may have moved, and of those that arrive; None: not in the registry."""
+    credentials: dict[str, int] = field(default_factory=dict)
+    """The revision that last changed a credential of its own, of each of these Runtimes that is in the registry."""
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
     """Applications of the groups that may have changed, and of those that nothing was known of."""
     applications: dict[str, Entry | None] = field(default_factory=dict)
@@ -72,11 +76,11 @@ def read(tx: Transaction, views: Views, since: int | None, arrivals: Sequence[Ar
     touched = _touched(tx, views, plane, since)
 
     runtime_ids = touched.runtimes | {each.runtime_id for each in arrivals}
-    living = read_living_runtimes(tx, runtime_ids)
+    reading.credentials = read_living_runtimes(tx, runtime_ids)
     memberships = _by_member(read_groups_of_runtimes(tx, runtime_ids))
     for runtime_id in runtime_ids:
         groups = frozenset(span.group_id for span in memberships[runtime_id])
-        reading.runtimes[runtime_id] = groups if runtime_id in living else None
+        reading.runtimes[runtime_id] = groups if runtime_id in reading.credentials else None
 
     wanted = frozenset[str]().union(*filter(None, reading.runtimes.values()))
     group_ids = touched.groups | (wanted - views.groups.keys())
@@ -109,15 +113,15 @@ def _touched(tx: Transaction, views: Views, plane: PlaneRow, since: int | None) 
         return _Touched(set(views.runtimes), set(views.groups), set(views.applications))
     changes = read_since(tx, since)
     return _Touched(
-        {each.runtime_id for each in changes if each.runtime_id in views.runtimes and _may_move(each)},
+        {each.runtime_id for each in changes if each.runtime_id in views.runtimes and _concerns(each)},
         {each.group_id for each in changes if each.group_id in views.groups and each.kind is Kind.MEMBER},
         {each.application_id for each in changes if each.application_id in views.applications and _is_shown(each)},
     )
 
 
-def _may_move(change: Change) -> bool:
-    """Whether a change of a Runtime can change what it sees: not its name, nor what its agent reports."""
-    return change.kind is Kind.MEMBER or (change.kind is Kind.RUNTIME and change.action is Action.DELETE)
+def _concerns(change: Change) -> bool:
+    """Whether a Runtime is to hear of a change of it: not of its name, nor of what its agent reports."""
+    return change.kind in _OF_RUNTIMES or (change.kind is Kind.RUNTIME and change.action is Action.DELETE)
 
 
 def _is_shown(change: Change) -> bool:

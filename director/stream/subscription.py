@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from moorage.director.v1.configuration_pb2 import ResetReason
 
-from director.stream.encoding import Encoding
+from director.stream.encoding import Encoding, with_credentials_revision
 from director.stream.log_reader import Arrival
-from director.stream.view import State, View
+from director.stream.view import Position, State, View
 from mesh.errors import Refusal
 
 
@@ -28,6 +28,8 @@ class Subscription:
     __slots__ = (
         "_bookmark_after",
         "_bookmark_due",
+        "_credentials",
+        "_credentials_held",
         "_encoding",
         "_end",
         "_head",
@@ -49,6 +51,8 @@ class Subscription:
         self._head = head
         self._bookmark_after = bookmark_after
         self._bookmark_due = False
+        self._credentials = 0
+        self._credentials_held = arrival.credentials_revision
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._end: Refusal | None = None
@@ -67,6 +71,7 @@ class Subscription:
     def begin_with_snapshot(self, encoding: Encoding, view: View, reset: ResetReason.ValueType) -> None:
         """Send all that `view` shows, and go on from there."""
         self._encoding, self._reset = encoding, reset
+        self._credentials_held = 0  # the reader holds nothing any more
         self._begin(view)
 
     def resume(self, encoding: Encoding, view: View, opening: tuple[bytes, ...]) -> None:
@@ -74,6 +79,11 @@ class Subscription:
         self._encoding, self._opening = encoding, opening
         self._revision, self._state = view.position.revision, view.position.state
         self._begin(view)
+
+    def tell_credentials(self, revision: int) -> None:
+        """Have the reader know that `revision` last changed a credential of its own."""
+        self._credentials = revision
+        self.notify()
 
     def move(self, view: View) -> None:
         """Show the reader another view, whose position is at the revision of the move."""
@@ -114,18 +124,27 @@ class Subscription:
             raise self._end
         if self._view is None or self._encoding is None:
             return ()
+        position = self._view.position
+        due = self._configuration_due(self._encoding, position)
+        if self._credentials <= self._credentials_held:
+            return due
+        self._credentials_held = self._credentials
+        return with_credentials_revision(due or (self._bookmark(self._encoding, position.state),), self._credentials)
+
+    def _configuration_due(self, encoding: Encoding, position: Position) -> Iterable[bytes]:
+        """What of the view is to be sent now."""
         if self._opening:
             opening, self._opening = self._opening, ()
             return opening
-        position, before = self._view.position, self._state
+        before = self._state
         if before is None:
             self._state, self._revision = position.state, position.revision
-            return self._encoding.snapshot(position.revision, position.state, self._reset)
+            return encoding.snapshot(position.revision, position.state, self._reset)
         if position.state is not before:
             self._state = position.state
             delta = position.deltas.get(before)
             if delta is None:
-                delta = self._encoding.delta(position.revision, position.state, position.state.since(before))
+                delta = encoding.delta(position.revision, position.state, position.state.since(before))
                 position.deltas[before] = delta
             if delta:
                 self._revision = position.revision
@@ -133,9 +152,12 @@ class Subscription:
         if self._bookmark_due:
             self._bookmark_due = False
             if self._head() > self._revision:
-                self._revision = self._head()
-                return (self._encoding.bookmark(self._revision, position.state),)
+                return (self._bookmark(encoding, position.state),)
         return ()
+
+    def _bookmark(self, encoding: Encoding, state: State) -> bytes:
+        self._revision = self._head()
+        return encoding.bookmark(self._revision, state)
 
     def _begin(self, view: View) -> None:
         self._tick_later()

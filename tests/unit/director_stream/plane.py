@@ -159,6 +159,20 @@ def rename_runtime(tx: Connection, runtime_id: str) -> None:
     mutation.finish()
 
 
+def change_credential(tx: Connection, runtime_id: str) -> int:
+    """Change a credential that one Runtime has for itself; the revision."""
+    mutation = mutate(tx)
+    changed = update(runtimes).where(runtimes.c.runtime_id == runtime_id)
+    tx.execute(changed.values(credentials_revision=mutation.revision))
+    mutation.record(Action.UPDATE, Kind.CREDENTIAL, new_id(), application_id=new_id(), runtime_id=runtime_id)
+    mutation.finish()
+    return mutation.revision
+
+
+def credentials_revision_of(tx: Connection, runtime_id: str) -> int | None:
+    return tx.execute(select(runtimes.c.credentials_revision).where(runtimes.c.runtime_id == runtime_id)).scalar()
+
+
 def delete_runtime(tx: Connection, runtime_id: str) -> None:
     mutation = mutate(tx)
     _end_memberships(tx, mutation, group_runtimes.c.runtime_id == runtime_id, "runtime_id")

@@ -27,6 +27,7 @@ class Reader:
         self.runtime_id = runtime_id
         self.plane_id = ""
         self.revision = 0
+        self.credentials_revision = 0
         self.view: dict[str, ApplicationConfiguration] = {}
         self.messages: list[WatchConfigurationResponse] = []
         self.refusal: Refusal | None = None
@@ -38,9 +39,11 @@ class Reader:
         self._task: asyncio.Task[None] | None = None
 
     def connect(self, *, resume: bool = False, point: ResumePoint | None = None) -> None:
+        request = WatchConfigurationRequest(runtime_id=self.runtime_id, resume=point)
         if resume and self.plane_id:
             point = ResumePoint(plane_id=self.plane_id, revision=self.revision)
-        request = WatchConfigurationRequest(runtime_id=self.runtime_id, resume=point)
+            request.resume.CopyFrom(point)
+            request.credentials_revision = self.credentials_revision
         self.messages, self._parts, self._first, self.refusal = [], [], True, None
         self._resumed = point is not None
         self._task = asyncio.get_running_loop().create_task(self._read(request))
@@ -92,12 +95,17 @@ class Reader:
         if message.kind == CONFIGURATION_KIND_SNAPSHOT:
             assert self._first, "a snapshot in the middle of a stream"
             self.view = {}
+            self.credentials_revision = 0
         else:
             assert not self._first or self._resumed, "a change of nothing"
             assert message.plane_id == self.plane_id
             may_repeat = self._first and message.kind == CONFIGURATION_KIND_BOOKMARK
             assert message.revision > self.revision or (may_repeat and message.revision == self.revision)
         self._first = False
+        assert not any(part.credentials_revision for part in parts[:-1]), "told before the revision is whole"
+        if message.credentials_revision:
+            assert message.credentials_revision > self.credentials_revision, "told twice"
+            self.credentials_revision = message.credentials_revision
         for part in parts:
             for application_id in part.removed_application_ids:
                 assert message.kind == CONFIGURATION_KIND_DELTA

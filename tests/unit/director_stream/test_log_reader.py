@@ -86,7 +86,7 @@ async def test_a_shared_credential_is_a_change_of_its_application(database: Data
 
 @ACTIONS
 async def test_a_credential_for_one_runtime_is_no_change_of_the_application(database: Database, action: Action) -> None:
-    assert await followed_up(database, action, Kind.CREDENTIAL, of_application=True, of_runtime=True) == []
+    assert await followed_up(database, action, Kind.CREDENTIAL, of_application=True, of_runtime=True) == ["runtime"]
 
 
 async def test_a_runtime_that_goes_is_looked_for(database: Database) -> None:

@@ -102,6 +102,11 @@ class Walk(RuleBasedStateMachine):
     def change_applications(self, applications: set[int], text: str) -> None:
         self._commit(plane.describe, *_some(self.applications, applications), description=text)
 
+    @rule(runtimes=_SOME)
+    def change_credentials(self, runtimes: set[int]) -> None:
+        for runtime_id in _some(self.runtimes, runtimes):
+            self._commit(plane.change_credential, runtime_id)
+
     @rule(application=_ONE)
     def create_api(self, application: int) -> None:
         for application_id in _some(self.applications, {application}):
@@ -249,10 +254,12 @@ class Walk(RuleBasedStateMachine):
         self._check()
 
     def _check(self) -> None:
-        """Every reader that reads has exactly its view."""
+        """Every reader that reads has exactly its view, and knows when its credentials changed."""
         for reader in self.readers:
             if reader.connected and reader.reading.is_set():
                 assert reader.view == self.database.run(plane.view_of, reader.runtime_id)
+                changed = self.database.run(plane.credentials_revision_of, reader.runtime_id)
+                assert reader.credentials_revision == changed
 
     async def _stop(self) -> None:
         for reader in self.readers:

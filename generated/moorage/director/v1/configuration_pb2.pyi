@@ -400,8 +400,9 @@ class WatchConfigurationResponse(_message.Message):
     reset: Global___ResetReason.ValueType
     """Why a reader that asked to resume is sent a snapshot instead."""
     credentials_revision: _builtins.int
-    """Revision at which a credential for this Runtime alone was last changed, where that is later than what the caller has:
-    it fetches its credentials then. 0: nothing to say.
+    """Revision at which a credential for this Runtime alone was last changed, in the last message of a revision, and only
+    where it is later than what the caller has: it fetches its credentials then. 0: nothing to say. A snapshot tells it
+    whatever the caller has; 0: there never was one.
     """
     @_builtins.property
     def applications(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApplicationConfiguration]:
