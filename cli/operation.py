@@ -9,6 +9,7 @@ import click
 from cli.connection import Connection
 from cli.options import Span, connected
 from cli.output import as_dict, enum_name, tell
+from cli.search import page_size_option
 from mesh.exits import Exit, Stopped
 
 if TYPE_CHECKING:
@@ -46,12 +47,14 @@ async def get(plane: Connection, operation: str) -> None:
 
 
 @operation.command("list")
+@page_size_option
 @connected
-async def list_(plane: Connection) -> None:
+async def list_(plane: Connection, page_size: int | None) -> None:
     """Show every operation that is on record."""
     from google.longrunning.operations_pb2 import ListOperationsRequest
 
-    pages = plane.operations.pages(plane.operations.stub.ListOperations, ListOperationsRequest(name="operations"))
+    request = ListOperationsRequest(name="operations", page_size=page_size or 0)
+    pages = plane.operations.pages(plane.operations.stub.ListOperations, request)
     found = [each async for page in pages for each in page.operations]
     if plane.output.is_structured:
         plane.output.data({"operations": [_as_dict(each) for each in found]})

@@ -79,7 +79,7 @@ output_option = click.option(
     type=click.Choice(FORMATS),
     default="table",
     show_default=True,
-    help="Format of the data.",
+    help="Format of the data; wide has all columns, name the names alone.",
 )
 timeout_option = click.option(
     "--timeout", type=Span(), default="10s", show_default=True, help="How long a call may take, its retries included."
