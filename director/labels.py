@@ -21,7 +21,7 @@ def to_json(labels: Mapping[str, str]) -> str:
 
 def from_json(text: str) -> dict[str, str]:
     """The labels that a row keeps."""
-    labels: dict[str, str] = json.loads(text)
+    labels: dict[str, str] = {} if text == NONE else json.loads(text)
     return labels
 
 

@@ -47,6 +47,7 @@ class SqliteDatabase(Database):
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
         self._write_lane = _Lane(self.engine)
         self._read_lane = _Lane(_engine(path, writes=False))
+        self._glance_lane = _StatementLane(_engine(path, writes=False, transactions=False))
 
     async def write(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)` on the thread that writes."""
@@ -69,8 +70,11 @@ class SqliteDatabase(Database):
         return await _on(self._readers, lambda: self._read_lane.run(unit, *args, **kwargs))
 
     async def glance(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `unit(tx, ...)` where it is called: handing it to a thread and back costs several times what it does."""
-        result: T = self._read_lane.run(unit, *args, **kwargs)
+        """Run `unit(tx, ...)` where it is called: handing it to a thread and back costs several times what it does.
+
+        Each of its statements has a snapshot of its own: beginning a transaction, and ending it, would cost as much.
+        """
+        result: T = self._glance_lane.run(unit, *args, **kwargs)
         return result
 
     async def check(self) -> None:
@@ -85,6 +89,7 @@ class SqliteDatabase(Database):
         for executor, lane in ((self._writer, self._write_lane), (self._readers, self._read_lane)):
             executor.shutdown(wait=True, cancel_futures=True)
             lane.close()
+        self._glance_lane.close()
 
 
 class _Lane:
@@ -97,9 +102,7 @@ class _Lane:
 
     def run(self, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            connection = self._connection()
-            with connection.begin():
-                return unit(connection, *args, **kwargs)
+            return self._run(self._connection(), unit, *args, **kwargs)
         except RolledBack as rolled_back:
             return rolled_back.result
         except (DBAPIError, sqlite3.DatabaseError) as error:
@@ -109,6 +112,10 @@ class _Lane:
             self._drop()
             _log.error("database unavailable", error=str(cause))
             raise unavailable() from error
+
+    def _run(self, connection: Connection, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with connection.begin():
+            return unit(connection, *args, **kwargs)
 
     def close(self) -> None:
         while self._open:
@@ -131,6 +138,13 @@ class _Lane:
             connection.close()
 
 
+class _StatementLane(_Lane):
+    """Runs units outside of transactions, on an engine that knows none."""
+
+    def _run(self, connection: Connection, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return unit(connection, *args, **kwargs)
+
+
 async def _on(executor: Executor, run: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(executor, run)
 
@@ -140,7 +154,7 @@ def _is_of_the_database(cause: BaseException | None) -> bool:
     return isinstance(cause, sqlite3.OperationalError) or type(cause) is sqlite3.DatabaseError
 
 
-def _engine(path: Path, *, writes: bool) -> Engine:
+def _engine(path: Path, *, writes: bool, transactions: bool = True) -> Engine:
     engine = sqlalchemy.create_engine(
         sqlalchemy.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -159,6 +173,9 @@ def _engine(path: Path, *, writes: bool) -> Engine:
         }
         for name, value in pragmas.items():
             connection.execute(f"PRAGMA {name} = {value}")
+
+    if not transactions:
+        return engine  # the driver begins none by itself, and nobody tells it to
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
