@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import socket
 import sys
 import uuid
 from collections.abc import Sequence
@@ -109,7 +110,8 @@ async def _start_background(
     stack.push_async_callback(inspector.close)
     retrieval = _retrieval(settings, database, inspector, trust_domain)
     workflows = {**delivery.workflows, **retrieval.workflows}
-    durable = Durable(name="director", url=settings.dbos_database, workflows=workflows)
+    instance = settings.instance_id or f"{socket.gethostname()}/{settings.listen}"
+    durable = Durable(name="director", url=settings.dbos_database, workflows=workflows, instance=instance)
     stack.push_async_callback(durable.stop, DURABLE_STOP)
     working = asyncio.create_task(_work(durable, delivery, retrieval))
     stack.push_async_callback(_cancel, working)

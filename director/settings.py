@@ -17,7 +17,8 @@ class DirectorSettings:
     `postgresql://director@db.example.com/director?passfile=/etc/moorage/passfile` for any number of them."""
 
     dbos_database: str
-    """URL of the database in which DBOS remembers how far each notice's delivery is, apart from the one above."""
+    """URL of the database in which DBOS remembers how far each notice's delivery is, apart from the one above. All
+    Directors on one database share this one, too."""
 
     sealing_key: Path
     """File with the 32 bytes that wrap the data keys under which credentials and webhook secrets are sealed; it is
@@ -28,6 +29,10 @@ class DirectorSettings:
 
     metrics_listen: str = ""
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
+
+    instance_id: str = ""
+    """Which of those on one PostgreSQL this Director is, the same after each restart. Unless set, the name of its host
+    and where it listens."""
 
     database_connections: int = 12
     """How many connections to PostgreSQL one Director makes, at most; one more hears what the others commit."""

@@ -1,13 +1,12 @@
-"""A process that runs one workflow of two steps: `durable_child.py HOME [hang]`. With `hang`, the second never ends."""
+"""A process that runs one workflow of two steps: `durable_child.py URL INSTANCE [hang]`. With it, the second hangs."""
 
 import asyncio
 import sys
-from pathlib import Path
 
 from mesh.durable import Durable, Run
 
 
-async def main(home: Path, hang: bool) -> None:
+async def main(url: str, instance: str, hang: bool) -> None:
     ended = asyncio.Event()
 
     async def first() -> None:
@@ -27,11 +26,11 @@ async def main(home: Path, hang: bool) -> None:
         print("done", flush=True)
         ended.set()
 
-    durable = Durable(name="moorage-test", url=f"sqlite:///{home}/durable.sqlite", workflows={"work": work})
+    durable = Durable(name="moorage-test", url=url, workflows={"work": work}, instance=instance)
     await durable.launch()
     await durable.start("work", "id-1")
     await ended.wait()
     await durable.stop(10.0)
 
 
-asyncio.run(main(Path(sys.argv[1]), "hang" in sys.argv[2:]))
+asyncio.run(main(sys.argv[1], sys.argv[2], "hang" in sys.argv[3:]))

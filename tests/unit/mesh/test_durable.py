@@ -180,7 +180,8 @@ async def test_a_workflow_interrupted_by_kill_9_goes_on_in_the_next_process(tmp_
         return await asyncio.create_subprocess_exec(
             sys.executable,
             script,
-            tmp_path,
+            f"sqlite:///{tmp_path}/durable.sqlite",
+            "one",
             *arguments,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -1,11 +1,4 @@
-"""Durable work on DBOS: workflows whose steps are remembered, so that after kill -9 they go on where they were.
-
-DBOS lives on a thread and an event loop of its own, imported only when `launch` is called: neither its import (about a
-second) nor its database ever holds up the service's loop. The bodies of the steps run on the service's loop, where the
-channels and the database are.
-
-What DBOS remembers is stored in clear text, as JSON: a step's result must hold no secret.
-"""
+"""DBOS with its thread and loop."""
 
 import asyncio
 import contextlib
@@ -14,24 +7,22 @@ import os
 import random
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from certs.clock import Clock, system_clock
+from certs.clock import Clock
 from mesh import telemetry
-from mesh.backoff import Backoff
+from mesh.durable.executors import Executors
+from mesh.durable.run import Json, Workflow
 
 if TYPE_CHECKING:
     from dbos import DBOS, DBOSConfig
 
 T = TypeVar("T")
-
-Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
-"""What arguments and results of steps are made of."""
 
 APPLICATION_VERSION = "1"
 """Pinned on purpose: DBOS resumes only what carries the version that runs, and an upgrade must strand nothing. Code
@@ -41,113 +32,32 @@ _SQLITE = "sqlite:///"
 _CONNECTIONS = 5
 """That DBOS may have to PostgreSQL, beside the one on which it listens."""
 
-_FIRST_RETRY = timedelta(seconds=0.5)
-_LONGEST_RETRY = timedelta(seconds=10)
 _BATCH = 500
 _log = telemetry.logger("durable")
 
 
-class Run(Protocol):
-    """One run of a workflow, as its code sees it."""
-
-    @property
-    def workflow_id(self) -> str:
-        """The id that it was started by."""
-
-    async def step(self, name: str, body: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run `body()` on the service's loop, or give its remembered result if it has ended before.
-
-        The result is `Json` and holds no secret. A body may run again after a crash that came before its result was
-        stored, so it must be idempotent. What it raises ends the workflow: expected failures are results.
-        """
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait; a restart does not begin the wait anew."""
-
-
-Workflow: TypeAlias = Callable[..., Awaitable[None]]
-"""`async def workflow(run: Run, *args: Json)`: deterministic but for its steps."""
-
-
-class Durable:
-    """The durable workflows of this process. There can be one instance launched at a time.
-
-    `name`: of the application and its executor, 3 characters or more, the same after each restart.
-    `url`: `sqlite:///PATH` (made if missing, readable by its owner only) or a `postgresql://` URL.
-    `workflows`: by the name under which they are remembered.
-    `keep`: how long one that has succeeded is remembered; after that its id counts as new.
-    """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        url: str,
-        workflows: Mapping[str, Workflow],
-        keep: timedelta = timedelta(hours=1),
-        clock: Clock = system_clock,
-    ) -> None:
-        self._new_engine = partial(_Engine, name, url, workflows, keep, clock)
-        self._engine: _Engine | None = None
-
-    @property
-    def launched(self) -> bool:
-        """Whether workflows can be started; those of an earlier life resume by themselves."""
-        return self._engine is not None
-
-    async def launch(self) -> None:
-        """Import and start DBOS and resume what was interrupted. Call it in the background, after READY.
-
-        Tries again, backing off up to 10 s, until it succeeds or is cancelled.
-        """
-        backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
-        while self._engine is None:
-            engine = self._new_engine()
-            try:
-                await engine.launch()
-            except asyncio.CancelledError:
-                await engine.stop()
-                raise
-            except Exception as error:
-                _log.warning("durable work could not start", error=str(error))
-                await asyncio.sleep(backoff.next())
-            else:
-                self._engine = engine
-
-    async def start(self, workflow: str, workflow_id: str, *args: Json) -> None:
-        """Start a workflow by its name. Idempotent: one that runs, or has succeeded, under `workflow_id` is left alone.
-
-        One that DBOS itself gave up on is begun anew. Raises `RuntimeError` when not launched.
-        """
-        await self._launched().call(self._launched().start(workflow, workflow_id, args))
-
-    async def stop(self, deadline: float) -> None:
-        """Interrupt what runs, to be resumed after the next launch, and release the database, within `deadline` s."""
-        engine, self._engine = self._engine, None
-        if engine is None:
-            return
-        try:
-            async with asyncio.timeout(deadline):
-                await engine.stop()
-        except TimeoutError:
-            _log.warning("durable work did not stop in time", deadline=deadline)
-
-    def _launched(self) -> "_Engine":
-        if self._engine is None:
-            raise RuntimeError("durable work is not launched")
-        return self._engine
-
-
-class _Engine:
+class Engine:
     """DBOS with its thread and loop, from launch to stop.
 
     The loop is ours and DBOS is launched on it, because DBOS then runs every workflow there, fresh and resumed alike,
     and because cancelling our own tasks leaves a workflow PENDING: DBOS's own shutdown would record some as failed.
     """
 
-    def __init__(self, name: str, url: str, workflows: Mapping[str, Workflow], keep: timedelta, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        instance: str,
+        url: str,
+        workflows: Mapping[str, Workflow],
+        keep: timedelta,
+        silence: timedelta,
+        clock: Clock,
+    ) -> None:
         self._name = name
         self._url = url
+        alone = url.startswith(_SQLITE)
+        self._executor_id = name if alone else f"{name}:{instance}"
+        self._executors = None if alone else Executors(url, self._executor_id, silence)
         self._workflows = workflows
         self._keep = keep
         self._clock = clock
@@ -161,11 +71,13 @@ class _Engine:
         self._bodies: set[asyncio.Task[Any]] = set()
 
     async def launch(self) -> None:
+        """Start all of it; raises what DBOS raises."""
         self._thread.start()
         # Shielded: whoever waits may be cancelled, and what is being launched is then stopped, not abandoned.
         await asyncio.shield(asyncio.wrap_future(self._up))
 
     async def stop(self) -> None:
+        """Interrupt what runs, and wait for the end of the thread."""
         if not self._stopping.done():
             self._stopping.set_result(None)
         await asyncio.shield(asyncio.wrap_future(self._down))
@@ -185,6 +97,7 @@ class _Engine:
             raise RuntimeError("durable work was stopped") from None
 
     async def start(self, workflow: str, workflow_id: str, args: tuple[Json, ...]) -> None:
+        """Start a workflow, on the loop of DBOS."""
         from dbos import DBOS, SetWorkflowID
 
         status = await DBOS.get_workflow_status_async(workflow_id)
@@ -221,19 +134,24 @@ class _Engine:
             self._down.set_result(None)
 
     async def _serve(self) -> None:
-        dbos = _configured(self._name, self._url)
+        dbos = _configured(self._name, self._executor_id, self._url)
         try:
+            if self._executors is not None:
+                await self._executors.join()  # before anything is begun in its name
             for name, workflow in self._workflows.items():
                 self._registered[name] = self._register(dbos, name, workflow)
             dbos.launch()
             self._away = asyncio.get_running_loop()
             self._up.set_result(None)
-            forgetting = asyncio.create_task(self._forget_succeeded(dbos))
+            beside = [asyncio.create_task(self._forget_succeeded(dbos))]
+            if self._executors is not None:
+                beside.append(asyncio.create_task(self._executors.follow(partial(_recover, dbos))))
             await asyncio.wrap_future(self._stopping)
-            forgetting.cancel()
         finally:
             await _cancel_others()
             dbos.destroy(destroy_registry=True)
+            if self._executors is not None:
+                await self._executors.leave()  # after all has ended that was begun in its name
 
     async def _forget_succeeded(self, dbos: type["DBOS"]) -> None:
         while True:
@@ -264,7 +182,7 @@ class _Engine:
 class _DbosRun:
     """`Run` on DBOS."""
 
-    def __init__(self, engine: _Engine, dbos: type["DBOS"]) -> None:
+    def __init__(self, engine: Engine, dbos: type["DBOS"]) -> None:
         self._engine = engine
         self._dbos = dbos
         self.workflow_id = dbos.workflow_id or ""
@@ -282,7 +200,14 @@ class _DbosRun:
 _GIVEN_UP = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
-def _configured(name: str, url: str) -> type["DBOS"]:
+async def _recover(dbos: type["DBOS"], executor_ids: Sequence[str]) -> None:
+    """Have what these executors had begun gone on with by those that live."""
+    # Internal by its name, and yet what the library has for this: the one public way, to resume a workflow by its id,
+    # does not look whose it is by now.
+    await asyncio.to_thread(dbos._recover_pending_workflows, list(executor_ids))
+
+
+def _configured(name: str, executor_id: str, url: str) -> type["DBOS"]:
     # With a handler of its own, DBOS adds none that would write to the console; its lines go where all others go.
     log = logging.getLogger("dbos")
     log.addHandler(logging.NullHandler())
@@ -294,7 +219,7 @@ def _configured(name: str, url: str) -> type["DBOS"]:
         config={
             "name": name,
             "system_database_url": url,
-            "executor_id": name,
+            "executor_id": executor_id,
             "application_version": APPLICATION_VERSION,
             "log_level": "WARNING",
             # How often it looks whether it is to stop; nothing here waits for its notifications.
