@@ -5,8 +5,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from moorage.connector.v1.enrolment_pb2 import PlaneAddresses
 
 from agent.agent import Agent
 from agent.cache import Applied, Cache, CacheRefused
+from agent.credentials import Credentials
 from agent.disk import Disk
 from agent.home import Home
 from agent.hook import Hook
@@ -48,19 +49,24 @@ async def _start(config: Path | None, token: str | None, stack: AsyncExitStack) 
     stack.enter_context(home.occupied())
     loaded = await identity_to_start_with(home, settings.runtime_id, settings.token_file, token, system_clock)
     cache = Cache(home.configuration, Disk())
-    applied = _opened(cache)
+    with _home_in_use():
+        applied = _opened(cache)
     fixed = PlaneAddresses(director=settings.director, connector=settings.connector)
     plane = Plane(Identity(home.identity), fixed, home.addresses())
     stack.push_async_callback(plane.close)
-    hook = Hook(settings.hook, settings.hook_timeout, _environ_of_hook())
-    agent = Agent(metadata.version("moorage"), home, loaded, plane, cache, applied, hook, system_clock)
+    credentials = Credentials(home.credentials, loaded.spiffe_id.name, plane.director)
+    with _home_in_use():
+        credentials.open()
+    hook = Hook(settings.hook, settings.hook_timeout, _environ_of_hook(home))
+    agent = Agent(metadata.version("moorage"), home, loaded, plane, cache, applied, credentials, hook, system_clock)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, agent.renew_now)
     _run_in_background(agent, stack)
 
 
-def _environ_of_hook() -> dict[str, str]:
+def _environ_of_hook(home: Home) -> dict[str, str]:
     # The agent alone tells its supervisor how it stands.
-    return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    environ = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    return {**environ, "MOORAGE_CREDENTIALS": str(home.credentials)}
 
 
 def _opened(cache: Cache) -> Applied | None:
@@ -69,6 +75,12 @@ def _opened(cache: Cache) -> Applied | None:
     except CacheRefused as error:
         _log.error("the configuration on disk is not what was applied, and was removed", reason=str(error))
         return None
+
+
+@contextmanager
+def _home_in_use() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Stopped(Exit.HOME_NOT_WRITABLE, f"{error.filename} cannot be used: {error.strerror}") from error
 

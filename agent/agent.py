@@ -13,10 +13,11 @@ from moorage.director.v1.configuration_pb2 import (
 
 from agent.applier import Applier
 from agent.cache import Applied, Cache
+from agent.credentials import Credentials
 from agent.home import Home
 from agent.hook import Hook
 from agent.outcome import Outcome
-from agent.plane import Plane
+from agent.plane import CALL_TIMEOUT, Plane
 from agent.reporter import Reporter
 from agent.status import Certificate, Failure, Status, StatusFile
 from agent.stream import ConfigurationStream
@@ -27,9 +28,6 @@ from mesh.backoff import Backoff
 from mesh.exits import Exit, Stopped
 from mesh.renewal import IdentityExpired, RenewalLoop
 
-CALL_TIMEOUT = 10.0
-"""Seconds that one attempt of a call may take."""
-
 _FIRST_WAIT = timedelta(milliseconds=200)
 _LONGEST_WAIT = timedelta(seconds=10)
 _log = telemetry.logger("agent")
@@ -38,7 +36,7 @@ _log = telemetry.logger("agent")
 class Agent:
     """Speaks for the Runtime that `loaded`, the identity in `home`, names.
 
-    `applied` is what `cache` was opened with.
+    `applied` is what `cache` was opened with; `credentials` are open, too.
     """
 
     def __init__(
@@ -49,6 +47,7 @@ class Agent:
         plane: Plane,
         cache: Cache,
         applied: Applied | None,
+        credentials: Credentials,
         hook: Hook,
         clock: Clock,
     ) -> None:
@@ -57,7 +56,7 @@ class Agent:
         self._plane = plane
         self._status = Status(runtime_id, version, certificate=_certificate(loaded))
         self._status_file = StatusFile(home.status, self._status)
-        self._applier = Applier(cache, applied, hook, clock, self._on_outcome)
+        self._applier = Applier(cache, applied, credentials, hook, clock, self._on_outcome)
         self._reporter = Reporter(
             runtime_id,
             version,

@@ -1,4 +1,4 @@
-"""Applies configurations, one at a time and always the latest: files, then the hook, then for good."""
+"""Applies configurations, one at a time and always the latest: credentials, files, the hook, then for good."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from moorage.director.v1.configuration_pb2 import (
 
 from agent.cache import ApplicationFailed, Applied, Cache
 from agent.configuration import Configuration
+from agent.credentials import Credentials, CredentialsFailed
 from agent.hook import Hook, HookFailed
 from agent.outcome import Outcome
 from certs.clock import Clock
@@ -35,15 +36,16 @@ class Applier:
     """Holds one slot: a configuration that is offered replaces one that still waits there.
 
     What a hook refuses is not tried again: it would be refused again. What the disk could not take is, after waits that
-    `retries` gives, for the disk may be full today and not tomorrow.
+    `retries` gives, for the disk may be full today and not tomorrow; and so is what lacks its credentials.
 
-    `applied` is what `cache` was opened with. `on_outcome` is called on the event loop.
+    `applied` is what `cache` was opened with; `credentials` are open, too. `on_outcome` is called on the event loop.
     """
 
     def __init__(
         self,
         cache: Cache,
         applied: Applied | None,
+        credentials: Credentials,
         hook: Hook,
         clock: Clock,
         on_outcome: Callable[[Outcome], None],
@@ -51,6 +53,7 @@ class Applier:
     ) -> None:
         self._cache = cache
         self._applied = applied
+        self._credentials = credentials
         self._hook = hook
         self._clock = clock
         self._on_outcome = on_outcome
@@ -74,6 +77,8 @@ class Applier:
 
     async def run(self) -> NoReturn:
         """Apply what is offered until cancelled; what was not confirmed by then is taken back."""
+        if self._applied and self._slot is None and not self._credentials.hold(self._applied.configuration):
+            self.offer(self._applied.configuration)
         try:
             while True:
                 if not await self._offered() and self._failed is not None:
@@ -97,13 +102,17 @@ class Applier:
 
     async def _take(self, configuration: Configuration) -> None:
         failed = self._failed
-        if failed and (failed.plane_id, failed.changed_at) == (configuration.plane_id, configuration.changed_at):
+        if failed and _same_change(failed, configuration):
             self._failed = configuration  # only a bookmark moved: trying the same again would fail the same way
             return
-        if failed is None and self._applied and _same_content(self._applied.configuration, configuration):
-            await self._move(self._applied, configuration)
+        applied = self._applied
+        if failed is None and applied and self._is_in_place(applied.configuration, configuration):
+            await self._move(applied, configuration)
         else:
             await self._apply(configuration)
+
+    def _is_in_place(self, applied: Configuration, configuration: Configuration) -> bool:
+        return _content(applied) == _content(configuration) and self._credentials.hold(configuration)
 
     async def _move(self, applied: Applied, configuration: Configuration) -> None:
         try:
@@ -118,6 +127,7 @@ class Applier:
 
     async def _apply(self, configuration: Configuration) -> None:
         try:
+            await self._bring_credentials(configuration)
             generation = await self._on_disk(self._cache.build, configuration)
             await self._on_disk(self._cache.show, generation)
             if self._hook.is_set:
@@ -130,6 +140,8 @@ class Applier:
         except OSError as error:
             why = f"its files cannot be written: {error.strerror or type(error).__name__}"
             await self._fail(configuration, why, retry=True)
+        except CredentialsFailed as error:
+            await self._fail(configuration, str(error), retry=True)
         except HookFailed as error:
             await self._fail(configuration, str(error))
         else:
@@ -137,6 +149,11 @@ class Applier:
             self._retries.reset()
             self._tell(REPORT_STATE_APPLIED, configuration)
             await self._on_disk(self._prune)
+
+    async def _bring_credentials(self, configuration: Configuration) -> None:
+        await self._on_disk(self._credentials.forget, configuration)
+        if not self._credentials.hold(configuration):
+            await self._on_disk(self._credentials.keep, configuration, await self._credentials.fetch())
 
     async def _fail(
         self, configuration: Configuration, message: str, application_id: str = "", *, retry: bool = False
@@ -173,5 +190,10 @@ class Applier:
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
 
 
-def _same_content(one: Configuration, other: Configuration) -> bool:
-    return (one.plane_id, one.content_sha256) == (other.plane_id, other.content_sha256)
+def _content(of: Configuration) -> tuple[str, str, int]:
+    return of.plane_id, of.content_sha256, of.credentials_revision
+
+
+def _same_change(one: Configuration, other: Configuration) -> bool:
+    """Whether one is the other, perhaps moved on by a bookmark."""
+    return (*_content(one), one.changed_at) == (*_content(other), other.changed_at)

@@ -82,7 +82,7 @@ def _complete(held: Configuration | None, parts: list[WatchConfigurationResponse
             StreamReason.CONTENT_MISMATCH,
             f"revision {last.revision} should have the content {expected or 'unknown'}, and has {new.content_sha256}",
         )
-    return new
+    return new.with_credentials(last.credentials_revision) if last.credentials_revision else new
 
 
 def _snapshot(parts: list[WatchConfigurationResponse]) -> Configuration:

@@ -13,7 +13,7 @@ has a `<application_id>.binpb` beside its JSON, so that nothing of it is lost.
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -166,7 +166,9 @@ class Cache:
             raise ApplicationFailed(application_id, error) from error
 
     def _write_resume(self, generation: str, configuration: Configuration, applied_at: datetime) -> None:
-        resume = _Resume(generation, configuration.plane_id, configuration.revision, applied_at)
+        resume = _Resume(
+            generation, configuration.plane_id, configuration.revision, applied_at, configuration.credentials_revision
+        )
         self._disk.replace(self._folder / _RESUME, _encoded(resume))
 
     def _verified(self) -> Applied | None:
@@ -181,7 +183,8 @@ class Cache:
         configuration = _read(self._generations / resume.generation)
         if configuration.plane_id != resume.plane_id or configuration.revision > resume.revision:
             raise CacheRefused(f"{_RESUME} does not go with generation {resume.generation}")
-        return Applied(configuration.moved(resume.revision), resume.generation, resume.applied_at)
+        configuration = replace(configuration.moved(resume.revision), credentials_revision=resume.credentials_revision)
+        return Applied(configuration, resume.generation, resume.applied_at)
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,6 +198,7 @@ class _Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plane_id: str
     revision: int
     applied_at: datetime
+    credentials_revision: int = 0
 
 
 _RESUME = "resume.json"

@@ -15,20 +15,22 @@ from mesh.configuration import application_sha256, content_sha256
 class Configuration:
     """What the Runtime is to run at `revision` of the plane `plane_id`.
 
-    Two configurations with the same `content_sha256` are the same to the Runtime, whatever their revisions.
+    Two with the same `content_sha256` and `credentials_revision` are the same to the Runtime, whatever their revisions.
     """
 
     plane_id: str
     revision: int
     """The last revision that is accounted for: where to resume from."""
     changed_at: int
-    """The revision that last brought content, at most `revision`: bookmarks move on without any."""
+    """The revision that last brought content, or word of credentials; at most `revision`: bookmarks bring none."""
     applications: Mapping[str, ApplicationConfiguration] = field(repr=False)
     """By `application_id`."""
     digests: Mapping[str, bytes] = field(repr=False)
     """SHA-256 of each application's deterministic serialisation, 32 bytes, by `application_id`."""
     content_sha256: str
     """The hash that the stream carries, lowercase hexadecimal."""
+    credentials_revision: int = 0
+    """The revision that last changed a credential for this Runtime alone; 0 where none did."""
 
     @classmethod
     def snapshot(cls, plane_id: str, revision: int, applications: Iterable[ApplicationConfiguration]) -> Self:
@@ -40,11 +42,16 @@ class Configuration:
         gone = set(removed)
         new = {each.application_id: each for each in applications}
         kept = {key: each for key, each in self.applications.items() if key not in gone and key not in new}
-        return self._of(self.plane_id, revision, kept | new, {key: self.digests[key] for key in kept})
+        changed = self._of(self.plane_id, revision, kept | new, {key: self.digests[key] for key in kept})
+        return replace(changed, credentials_revision=self.credentials_revision)
 
     def moved(self, revision: int) -> Self:
         """The same content, accounted for up to `revision`."""
         return replace(self, revision=revision)
+
+    def with_credentials(self, changed: int) -> Self:
+        """The same content, with credentials that the revision `changed` last changed."""
+        return replace(self, credentials_revision=changed, changed_at=self.revision)
 
     @classmethod
     def _of(

@@ -4,6 +4,7 @@ agent.lock        held while an agent runs
 identity/         tls.crt, tls.key, ca.crt
 addresses.json    where the plane said that its services are
 configuration/    see `agent.cache`
+credentials/      see `agent.credentials`
 status.json       see `agent.status`
 """
 
@@ -27,6 +28,7 @@ class Home:
         self.folder = folder
         self.identity = folder / "identity"
         self.configuration = folder / "configuration"
+        self.credentials = folder / "credentials"
         self.status = folder / "status.json"
         self._addresses = folder / "addresses.json"
         self._lock = folder / "agent.lock"

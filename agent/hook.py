@@ -22,10 +22,10 @@ class HookFailed(Exception):
 class Hook:
     """Runs `command` once for each configuration, without a shell; an empty command takes everything.
 
-    It finds the configuration in its working folder and in `MOORAGE_CONFIGURATION`, and the revision in
-    `MOORAGE_REVISION`. Exit status 0 says that it runs the configuration now; any other, that it goes on with the one
-    before. At `timeout` seconds, and when the agent stops, it is killed with all that it started. It may run again for
-    a configuration that it has taken already: an agent that was killed does not know how far its hook came.
+    It finds the configuration in its working folder and in `MOORAGE_CONFIGURATION`, the revision in `MOORAGE_REVISION`,
+    and the rest in `environ`. Exit status 0 says that it runs the configuration now; any other, that it goes on with
+    the one before. At `timeout` seconds, and when the agent stops, it is killed with all that it started. It may run
+    again for a configuration that it has taken already: an agent that was killed does not know how far its hook came.
     """
 
     def __init__(self, command: Sequence[str], timeout: float, environ: Mapping[str, str]) -> None:

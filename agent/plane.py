@@ -11,6 +11,9 @@ from certs.identity import Identity
 from mesh.channel import LiveChannel
 from mesh.exits import Exit, Stopped
 
+CALL_TIMEOUT = 10.0
+"""Seconds that one attempt of a call may take."""
+
 
 class Plane:
     """Channels that follow the identity in its folder, and the addresses that the plane gives.

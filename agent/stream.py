@@ -145,4 +145,8 @@ class ConfigurationStream:
 
 
 def _is_newer(one: Configuration, other: Configuration) -> bool:
-    return one.plane_id == other.plane_id and one.revision > other.revision
+    return one.plane_id == other.plane_id and _age(one) > _age(other)
+
+
+def _age(configuration: Configuration) -> tuple[int, int]:
+    return configuration.revision, configuration.credentials_revision

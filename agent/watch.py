@@ -48,6 +48,7 @@ class Watch:
         request = WatchConfigurationRequest(runtime_id=runtime_id)
         if held is not None:
             request.resume.CopyFrom(ResumePoint(plane_id=held.plane_id, revision=held.revision))
+            request.credentials_revision = held.credentials_revision
         self._call = DirectorStub(channel).WatchConfiguration(request, wait_for_ready=wait_for_ready)
         self._assembly = Assembly(held)
         self._on_configuration = on_configuration

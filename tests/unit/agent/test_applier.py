@@ -2,10 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,66 +15,14 @@ from moorage.director.v1.configuration_pb2 import (
 
 from agent.applier import Applier
 from agent.cache import Cache
-from agent.configuration import Configuration
 from agent.disk import Disk
-from agent.hook import Hook, HookFailed
+from agent.hook import Hook
 from agent.outcome import Outcome
 from mesh.backoff import Backoff
 from tests.support.configurations import application, application_id_of, configuration
 from tests.unit.agent.disks import FailingDisk, shown
-
-AT = datetime(2030, 1, 1, tzinfo=UTC)
-
-
-class HookDouble(Hook):
-    """Takes everything but the revisions in `refused`; waits while `free` is cleared."""
-
-    def __init__(self) -> None:
-        super().__init__(("double",), 0, {})
-        self.refused: set[int] = set()
-        self.ran: list[int] = []
-        self.entered = asyncio.Event()
-        self.free = asyncio.Event()
-        self.free.set()
-
-    async def run(self, revision: int, folder: Path) -> None:
-        self.ran.append(revision)
-        self.entered.set()
-        await self.free.wait()
-        if revision in self.refused:
-            raise HookFailed("the hook ended with status 3: no such listener")
-
-
-@dataclass
-class Scene:
-    """An applier at work on a folder."""
-
-    folder: Path
-    applier: Applier
-    hook: HookDouble
-    outcomes: "asyncio.Queue[Outcome]" = field(default_factory=asyncio.Queue)
-
-    async def settled(self) -> Outcome:
-        """The next outcome that is not APPLYING."""
-        while (outcome := await self.outcomes.get()).state == REPORT_STATE_APPLYING:
-            pass
-        return outcome
-
-    async def apply(self, new: Configuration) -> Outcome:
-        self.applier.offer(new)
-        return await self.settled()
-
-
-@asynccontextmanager
-async def scene(folder: Path, disk: Disk | None = None, retries: Backoff | None = None) -> AsyncIterator[Scene]:
-    cache, hook, outcomes = Cache(folder, disk or Disk()), HookDouble(), asyncio.Queue[Outcome]()
-    applier = Applier(cache, cache.open(), hook, lambda: AT, outcomes.put_nowait, retries)
-    task = asyncio.create_task(applier.run())
-    try:
-        yield Scene(folder, applier, hook, outcomes)
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
+from tests.unit.agent.scene import AT, opened_credentials, scene
+from tests.unit.agent.vault import Vault
 
 
 @pytest.mark.check("streaming-1")
@@ -92,7 +37,8 @@ async def test_a_configuration_is_reported_as_applying_while_the_hook_runs_and_t
 
 async def test_without_a_hook_only_the_end_is_reported(tmp_path: Path) -> None:
     cache, outcomes = Cache(tmp_path, Disk()), asyncio.Queue[Outcome]()
-    applier = Applier(cache, cache.open(), Hook((), 0, {}), lambda: AT, outcomes.put_nowait)
+    credentials = opened_credentials(tmp_path, Vault())
+    applier = Applier(cache, cache.open(), credentials, Hook((), 0, {}), lambda: AT, outcomes.put_nowait)
     task = asyncio.create_task(applier.run())
     applier.offer(configuration(3, application(1)))
     assert (await outcomes.get()).state == REPORT_STATE_APPLIED

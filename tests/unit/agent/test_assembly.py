@@ -85,6 +85,28 @@ def test_a_bookmark_need_not_repeat_the_hash() -> None:
     assert Assembly(whole({1: 1}, 4)).take(bookmark(4)) == whole({1: 1}, 4)
 
 
+def test_word_of_credentials_is_a_change_of_the_configuration_that_it_comes_with() -> None:
+    held = whole({1: 1}, 4)
+    told = bookmark(9, held.content_sha256)
+    told.credentials_revision = 8
+    assembly = Assembly(held)
+    changed = assembly.take(told)
+    assert changed is not None
+    assert (changed.revision, changed.changed_at, changed.credentials_revision) == (9, 9, 8)
+    [later] = take_all(assembly, delta({1: 1}, {2: 1}, 12))
+    assert (later.changed_at, later.credentials_revision) == (12, 8)
+
+
+def test_a_snapshot_has_the_last_word_on_credentials() -> None:
+    held = whole({1: 1}, 4).with_credentials(3)
+    [void] = take_all(Assembly(held), snapshot({1: 1}, 9))
+    assert void.credentials_revision == 0
+    parts = snapshot({1: 1, 2: 1}, 9, chunk=1)
+    parts[-1].credentials_revision = 8
+    [told] = take_all(Assembly(held), parts)
+    assert told.credentials_revision == 8
+
+
 @pytest.mark.check("streaming-7")
 def test_a_reset_replaces_what_was_held() -> None:
     [part] = snapshot({2: 1}, 8)
