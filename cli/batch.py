@@ -1,6 +1,8 @@
 """Changes of many groups' members, as a file tells them: a list in YAML or JSON."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,21 +30,14 @@ class Change:
 
 def read(file: Path) -> list[Change]:
     """The changes in `file`. Raises `Stopped` (BAD_INPUT) for what is no list of changes."""
-    import yaml
-
-    content = read_file(file, "file")
-    try:
-        # Every JSON text that people write is YAML too.
-        entries = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise _refused(file, f"it is neither YAML nor JSON: {error}") from error
+    entries = _parsed(file, read_file(file, "file"))
     if not isinstance(entries, list) or not entries:
         raise _refused(file, "it is no list of changes")
     return [_change(file, position, entry) for position, entry in enumerate(entries, 1)]
 
 
 async def resolved(plane: Connection, changes: Sequence[Change]) -> "list[GroupMembersChange]":
-    """The changes as the contract has them; each name is looked up once. Raises `Stopped` (NOT_FOUND) for an unknown one."""
+    """The changes as the contract has them; each name is looked up once. Raises `Stopped` (NOT_FOUND) for another."""
     from moorage.director.v1.group_pb2 import GroupMembersChange
 
     groups, applications, runtimes = (
@@ -79,6 +74,17 @@ class _Lookup:
 
     async def ids(self, references: Sequence[str]) -> list[str]:
         return list(dict.fromkeys([await self.id(reference) for reference in references]))
+
+
+def _parsed(file: Path, content: str) -> object:
+    import yaml
+
+    with suppress(ValueError, RecursionError):  # YAML has no tabs before what it has, and JSON does
+        return json.loads(content)
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise _refused(file, f"it is neither YAML nor JSON: {error}") from error
 
 
 _FIELDS = {field.name for field in fields(Change)}

@@ -70,7 +70,7 @@ async def list_(plane: Connection, application: str | None, page_size: int | Non
     plane.output.many([each async for page in pages for each in page.credentials], "credentials", COLUMNS, WIDE)
 
 
-@credential.command()
+@credential.command(short_help="Remove the credential of an API or a bundle.")
 @application_option
 @target_options
 @_runtime_option

@@ -126,10 +126,14 @@ secret_options = gathered(
 
 
 def _asked(called: str) -> str:
-    if not sys.stdin.isatty() or called == _CALLED["certificate"]:
+    if not _is_at_a_terminal() or called == _CALLED["certificate"]:
         raise _usage(f"No {called}: name its file with --from-file, or - for stdin.")
     answer: str = click.prompt(called.capitalize(), hide_input=True, err=True)
     return answer
+
+
+def _is_at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _options(names: set[str]) -> str:

@@ -113,7 +113,7 @@ async def download(
     content = await _downloaded(plane, application_id, specification, what)
     if out is not None:
         _write(content, out)
-    elif sys.stdout.isatty():
+    elif _is_at_a_terminal():
         _show(content)
     else:
         click.echo(content, nl=False)
@@ -141,6 +141,10 @@ def _write(content: bytes, out: Path) -> None:
     except OSError as error:
         raise Stopped(Exit.BAD_INPUT, f"{out} cannot be written: {error.strerror}") from error
     tell(f"{out} has the specification: {len(content):,} bytes")
+
+
+def _is_at_a_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _show(content: bytes) -> None:

@@ -22,7 +22,8 @@ class Ended:
 
 def run_command(*arguments: str, stdin: bytes = b"", home: Path | None = None, obj: object = None) -> Ended:
     """Run a command to its end, with the plane in `home` as the one that it calls; `obj` is click's `Context.obj`."""
-    out, err = io.StringIO(), io.StringIO()
+    written, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(written, encoding="utf-8", newline="", write_through=True)
     with (
         mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))),
         mock.patch.dict(os.environ, {"MOORAGE_HOME": str(home)} if home else {}),
@@ -30,4 +31,4 @@ def run_command(*arguments: str, stdin: bytes = b"", home: Path | None = None, o
         contextlib.redirect_stderr(err),
     ):
         code = exits.run(lambda: moorage.main(list(arguments), prog_name="moorage", standalone_mode=False, obj=obj))
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, written.getvalue().decode(errors="surrogateescape"), err.getvalue())

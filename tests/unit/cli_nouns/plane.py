@@ -4,11 +4,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 
 from certs.identity import Identity
@@ -22,7 +26,7 @@ Turn = Sequence[Message | Refusal | None]
 
 
 class ScriptedPlane:
-    """`answers` by method name; any other method is never answered. `turns` of WatchConfiguration: one an opening."""
+    """`answers` by method name; any other method is never answered. `turns` of streams: one an opening."""
 
     def __init__(self, folder: Path, admin: Identity) -> None:
         self.answers: dict[str, Answer] = {}
@@ -70,10 +74,13 @@ class _Methods(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         method = str(details.method).rpartition("/")[2]
-        request_class = _request_class(str(details.method))
-        if method == "WatchConfiguration":
+        descriptor = _descriptor(str(details.method))
+        request_class: type[Message] = GetMessageClass(descriptor.input_type)
+        if descriptor.server_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._watch, request_deserializer=request_class.FromString, response_serializer=_serialized
+                partial(self._stream, method),
+                request_deserializer=request_class.FromString,
+                response_serializer=_serialized,
             )
 
         async def answer(request: Message, context: "grpc.aio.ServicerContext[Any, Any]") -> Message:
@@ -89,8 +96,10 @@ class _Methods(grpc.GenericRpcHandler):
             answer, request_deserializer=request_class.FromString, response_serializer=_serialized
         )
 
-    async def _watch(self, request: Message, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Message]:
-        self._plane.requests.append(("WatchConfiguration", request))
+    async def _stream(
+        self, method: str, request: Message, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[Message]:
+        self._plane.requests.append((method, request))
         for each in self._plane.turns.pop(0):
             if each is None:
                 await asyncio.Event().wait()
@@ -111,14 +120,11 @@ def _serialized(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-def _request_class(method: str) -> type[Message]:
+def _descriptor(method: str) -> MethodDescriptor:
     from google.longrunning import operations_pb2  # noqa: F401 - so that the pool knows the services
-    from google.protobuf.descriptor_pool import Default
-    from google.protobuf.message_factory import GetMessageClass
     from moorage.connector.v1 import connector_pb2  # noqa: F401
     from moorage.director.v1 import director_pb2  # noqa: F401
     from moorage.provisioner.v1 import provisioner_pb2  # noqa: F401
 
     service, _, name = method.lstrip("/").rpartition("/")
-    found: type[Message] = GetMessageClass(Default().FindServiceByName(service).FindMethodByName(name).input_type)
-    return found
+    return Default().FindServiceByName(service).FindMethodByName(name)

@@ -197,15 +197,18 @@ def test_a_list_is_all_its_pages(plane: ScriptedPlane, run: Run) -> None:
     assert [each["name"] for each in json.loads(ended.stdout)["applications"]] == ["a", "b", "c"]
 
 
-def test_a_name_is_looked_for_on_every_page(plane: ScriptedPlane, run: Run) -> None:
-    def pages(request: ListApplicationsRequest) -> ListApplicationsResponse:
-        if not request.page_token:
-            return ListApplicationsResponse(applications=[Application(name="crane")], next_page_token="2")
-        return ListApplicationsResponse(applications=[Application(name="shop", application_id=UUID)])
-
-    plane.answers["ListApplications"] = pages
+@pytest.mark.parametrize(
+    ("named", "filter"),
+    [("shop", 'name = "shop"'), ('a"b', 'name = "a\\"b"'), ("a*", 'name = "a\\*"'), ("a\\", 'name = "a\\\\"')],
+)
+def test_a_name_is_looked_for_by_a_filter_that_means_just_it(
+    plane: ScriptedPlane, run: Run, named: str, filter: str
+) -> None:
+    found = ListApplicationsResponse(applications=[Application(name=named, application_id=UUID)])
+    plane.answers["ListApplications"] = lambda _: found
     plane.answers["GetApplication"] = shop
-    assert run("application", "get", "shop").returncode == Exit.OK
+    assert run("application", "get", named).returncode == Exit.OK
+    assert [request.filter for request in plane.asked("ListApplications")] == [filter]
     assert plane.asked("GetApplication") == [GetApplicationRequest(application_id=UUID)]
 
 

@@ -3,11 +3,17 @@
 import json
 
 import pytest
+import yaml
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from moorage.connector.v1.token_pb2 import IssueTokenResponse
+from moorage.director.v1.access_request_pb2 import AccessRequest
 from moorage.director.v1.api_pb2 import Api
 from moorage.director.v1.application_pb2 import Application
 from moorage.director.v1.configuration_pb2 import ServedRuntime
+from moorage.director.v1.credential_pb2 import Credential
+from moorage.director.v1.group_pb2 import Group
+from moorage.director.v1.label_pb2 import LabelDefinition, LabelSelector
 from moorage.director.v1.runtime_pb2 import Runtime, RuntimeStatus
 from moorage.director.v1.runtime_state_pb2 import RUNTIME_STATE_READY
 from moorage.director.v1.specification_pb2 import SPECIFICATION_FORMAT_OPENAPI, Specification
@@ -94,6 +100,68 @@ def test_one_resource_is_a_line_a_field(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_document_is_told_by_its_size_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     Output("table").one(Specification(content="{" + " " * 5000 + "}"))
     assert printed(capsys) == "content:  (5,002 characters; -o json shows them)\n"
+
+
+def test_labels_and_selectors_are_written_as_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    selector = LabelSelector(match_labels={"env": "prod"})
+    Output("table").one(Group(name="shop", runtime_selector=selector))
+    Output("table").one(Application(name="shop", labels={"tier": "web", "env": "prod"}))
+    assert [line.split(maxsplit=1) for line in printed(capsys).splitlines()] == [
+        ["name:", "shop"],
+        ["runtime_selector:", "env=prod"],
+        ["name:", "shop"],
+        ["labels:", "env=prod,tier=web"],
+    ]
+
+
+def test_wide_adds_columns_to_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    shops = [Application(name="shop", labels={"env": "prod"}), Application(name="mill")]
+    for output in ("table", "wide"):
+        Output(output).many(shops, "applications", {"NAME": "name"}, {"LABELS": "labels"})
+    assert printed(capsys) == "NAME\nshop\nmill\nNAME  LABELS\nshop  env=prod\nmill\n"
+
+
+def test_yaml_is_the_same_data_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    shop = Application(name="shop", description="größe\x1b[2J", revision=3)
+    Output("yaml").one(shop)
+    Output("yaml").many([shop], "applications", {"NAME": "name"})
+    Output("yaml").message(shop)
+    out = printed(capsys)
+    first, second, third = out.partition("applications:")[0], *out.partition("applications:")[2].split("---\n")
+    assert yaml.safe_load(first) == yaml.safe_load(third) == as_dict(shop)
+    assert yaml.safe_load(f"applications:{second}") == {"applications": [as_dict(shop)]}
+    assert out.isascii()
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (Application(name="shop", application_id="1"), "shop"),
+        (LabelDefinition(key="env"), "env"),
+        (AccessRequest(access_request_id="1", application_id="2", api_id="3"), "1"),
+        (Credential(application_id="2", bundle_id="3"), "3"),
+        (Webhook(application_id="2", url="https://shop.example"), "2"),
+    ],
+)
+def test_a_name_alone_is_what_the_next_command_takes(
+    capsys: pytest.CaptureFixture[str], message: Message, name: str
+) -> None:
+    Output("name").one(message)
+    assert printed(capsys) == f"{name}\n"
+
+
+def test_names_alone_are_a_line_each_and_nothing_for_none(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"API_ID": "api_id", "BUNDLE_ID": "bundle_id", "TYPE": "type"}
+    Output("name").many([], "credentials", columns)
+    assert printed(capsys) == ""
+    Output("name").many([Credential(bundle_id="b"), Credential(api_id="a")], "credentials", columns)
+    assert printed(capsys) == "b\na\n"
+
+
+def test_bytes_are_told_by_their_number_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    Output("table").one(Specification(data=b"\x1b[2J"))
+    assert printed(capsys) == "data:  (4 bytes; -o json shows them)\n"
 
 
 @pytest.mark.parametrize(
