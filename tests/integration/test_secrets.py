@@ -1,4 +1,4 @@
-"""After the whole story, no token, webhook secret, private key or passphrase is anywhere but where it is used."""
+"""After the whole story, no token, credential, webhook secret, key or passphrase is anywhere but where it is used."""
 
 import asyncio
 import base64
@@ -9,14 +9,34 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.longrunning.operations_pb2 import WaitOperationRequest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from moorage.connector.v1.token_pb2 import IssueTokenRequest
+from moorage.director.v1.access_request_pb2 import (
+    AccessRequest,
+    AnswerAccessRequestRequest,
+    CreateAccessRequestRequest,
+    SuppliedCredential,
+)
 from moorage.director.v1.api_pb2 import Api, CreateApiRequest
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
+from moorage.director.v1.bundle_pb2 import Bundle, CreateBundleRequest
 from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
+from moorage.director.v1.credential_pb2 import (
+    ApiKeyCredential,
+    ApiKeyLocation,
+    BasicCredential,
+    BearerCredential,
+    CertificateCredential,
+    Credential,
+    ListCredentialsRequest,
+    OAuth2ClientCredential,
+    UpdateCredentialRequest,
+)
 from moorage.director.v1.group_pb2 import CreateGroupRequest, Group
 from moorage.director.v1.webhook_pb2 import UpdateWebhookRequest, Webhook
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, RuntimeOperationMetadata
@@ -34,10 +54,13 @@ from mesh.enrolment import enrol
 from tests.support.plane import Up, pids_of
 from tests.support.registry import everything, refused
 from tests.support.secrets import Secrets, process
-from tests.support.wait import eventually
+from tests.support.wait import eventually, wait_for
 
 PASSPHRASE = b"neither high nor low tide"
 LOOPBACK = "127.0.0.1"
+IN_HEADER = ApiKeyLocation.API_KEY_LOCATION_HEADER
+USED = {"the password", "the bearer token", "the API key", "the certificate's", "the supplied client's"}
+"""The credentials that the Runtime uses in the end."""
 
 
 @dataclass
@@ -49,6 +72,9 @@ class Story:
     processes: dict[str, bytes] = field(default_factory=dict)
     metrics: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, bytes] = field(default_factory=dict)
+    credentials: Secrets = field(default_factory=Secrets)
+    kept: dict[str, bytes] = field(default_factory=dict)
+    """What agents keep of the credentials, for what runs beside them."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +101,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         story.processes = {
             name: content for pid in [up.process.pid, *pids_of(up.home)] for name, content in process(pid).items()
         }
-        story.files = _files(up.home) | {"standard error of moorage up": up.said.encode()}
+        files = _files(up.home)
+        story.kept = {name: content for name, content in files.items() if Path(name).parent.name == "credentials"}
+        story.files = {name: content for name, content in files.items() if name not in story.kept}
+        story.files["standard error of moorage up"] = up.said.encode()
         _add_keys(story.secrets, up.home)
     return story
 
@@ -104,6 +133,20 @@ def test_no_secret_is_in_a_log(story: Story) -> None:
 def test_no_secret_is_in_any_file_but_those_of_the_keys(story: Story) -> None:
     assert {"moorage.toml", "plane.json"} <= story.files.keys()
     assert story.secrets.found_in(story.files) == []
+
+
+def test_the_credentials_that_the_runtime_uses_are_where_its_agent_keeps_them_and_nowhere_else(story: Story) -> None:
+    [file] = [name for name in story.kept if not name.endswith("/revisions.json")]
+    found = story.credentials.found_in({"the agent's files": story.kept[file]})
+    assert {each.removesuffix(" in the agent's files") for each in found} == {*USED, "a private key"}
+    assert story.credentials.found_in(story.files) == []
+
+
+def test_no_refusal_repeats_a_secret(story: Story) -> None:
+    refusals = {name: answer for name, answer in story.answers.items() if name.startswith("refusal")}
+    assert len(refusals) == 6
+    assert all(b"credential." in answer for answer in refusals.values())
+    assert story.credentials.found_in(refusals) == []
 
 
 def test_no_secret_is_in_the_arguments_or_the_environment_of_a_process(story: Story) -> None:
@@ -153,7 +196,10 @@ async def _tell(up: Up, folder: Path, story: Story) -> None:
         async with up.party(folder / "orders") as application:
             await _set_webhook(application, used, receiver.url, receiver.secret)
             api = Api(application_id=used, name="orders", target_url="https://orders.example")
-            await application.director.CreateApi(CreateApiRequest(api=api))
+            api_id = (await application.director.CreateApi(CreateApiRequest(api=api))).api.api_id
+            given = GivenCredentials(story, application, used, api_id)
+            await given.share(folder / "orders")
+            await given.be_refused()
         another = WebhookReceiver()
         await _set_webhook(admin, unused, f"http://{LOOPBACK}:9/nobody-listens", another.secret)
         for name, secret in (("the webhook's secret", receiver.secret), ("another webhook's", another.secret)):
@@ -161,11 +207,92 @@ async def _tell(up: Up, folder: Path, story: Story) -> None:
 
         runtime_id = await _runtime(up, admin, [used, unused], secrets)
         await receiver.wait_for("RUNTIME_READY", lambda notice: notice.type == "RUNTIME_READY", deadline=20)
+        agent = up.agent(runtime_id)
+        async with up.party(folder / "orders") as application, up.party(agent.folder / "identity") as runtime:
+            await GivenCredentials(story, application, used, api_id).supply(runtime, runtime_id)
+        wait_for("the agent keeps what was supplied", lambda: _keeps(agent.folder, story, "the supplied client's"))
         for number, answer in enumerate(await everything(admin)):
             story.answers[f"{type(answer).__name__} {number}"] = answer.SerializeToString()
+        listed = await admin.director.ListCredentials(ListCredentialsRequest(application_id=used))
+        story.answers["ListCredentialsResponse"] = listed.SerializeToString()
         stream = admin.director.WatchConfiguration(WatchConfigurationRequest(runtime_id=runtime_id))
         story.answers["WatchConfigurationResponse"] = (await anext(aiter(stream))).SerializeToString()
         stream.cancel()
+
+
+@dataclass
+class GivenCredentials:
+    """The Application gives credentials of each kind, for bundles and in the end for an API."""
+
+    story: Story
+    application: Party
+    application_id: str
+    api_id: str
+
+    async def share(self, identity: Path) -> None:
+        """One of each kind, each for a bundle, and one for the API that is to be replaced."""
+        key, chain = (identity / "tls.key").read_text(), (identity / "tls.crt").read_text()
+        self.story.credentials.add_key("the certificate's", load_key(identity / "tls.key"))
+        kinds: dict[str, dict[str, Message]] = {
+            "password": {"basic": BasicCredential(username="edge", password=self._new("the password"))},
+            "bearer": {"bearer": BearerCredential(token=self._new("the bearer token"))},
+            "key": {"api_key": ApiKeyCredential(name="X-Key", key=self._new("the API key"), location=IN_HEADER)},
+            "certificate": {"certificate": CertificateCredential(certificate_chain=chain, private_key=key)},
+        }
+        for name, secret in kinds.items():
+            bundle = Bundle(application_id=self.application_id, name=name)
+            created = await self.application.director.CreateBundle(CreateBundleRequest(bundle=bundle))
+            await self._set(bundle_id=created.bundle.bundle_id, **secret)
+        await self._set(api_id=self.api_id, bearer=BearerCredential(token=self._new("the replaced token")))
+
+    async def be_refused(self) -> None:
+        """Each of these breaks a rule of the contract, or is no certificate."""
+        long = self._new("the refused secret") + 16384 * "x"
+        short = long[:64]
+        wrong: list[dict[str, Message]] = [
+            {"basic": BasicCredential(username="a:b", password=long)},
+            {"bearer": BearerCredential(token=long)},
+            {"api_key": ApiKeyCredential(name="not a name", key=short, location=IN_HEADER)},
+            {"oauth2_client": OAuth2ClientCredential(client_id="edge", client_secret=short, token_url="no")},
+            {"certificate": CertificateCredential(certificate_chain=short, private_key=short)},
+            {"certificate": CertificateCredential(certificate_chain=short, private_key=long)},
+        ]
+        for number, secret in enumerate(wrong):
+            problem = await refused(self._set(api_id=self.api_id, **secret))
+            assert problem.reason == "FIELD_INVALID"
+            said = f"{problem.message} {problem.violations} {problem.metadata}"
+            self.story.answers[f"refusal {number}"] = said.encode()
+
+    async def supply(self, runtime: Party, runtime_id: str) -> None:
+        """The Runtime asks for one of its own, and gets it."""
+        asked = AccessRequest(runtime_id=runtime_id, application_id=self.application_id, api_id=self.api_id)
+        created = await runtime.director.CreateAccessRequest(CreateAccessRequestRequest(access_request=asked))
+        client = OAuth2ClientCredential(
+            client_id="edge", client_secret=self._new("the supplied client's"), token_url="https://login.example/token"
+        )
+        answer = AnswerAccessRequestRequest(
+            application_id=self.application_id,
+            access_request_id=created.access_request.access_request_id,
+            supplied=SuppliedCredential(oauth2_client=client),
+        )
+        answered = await self.application.director.AnswerAccessRequest(answer)
+        self.story.answers["AnswerAccessRequestResponse"] = answered.SerializeToString()
+
+    async def _set(self, **fields: Any) -> None:
+        credential = Credential(application_id=self.application_id, **fields)
+        answer = await self.application.director.UpdateCredential(UpdateCredentialRequest(credential=credential))
+        self.story.answers[f"UpdateCredentialResponse {len(self.story.answers)}"] = answer.SerializeToString()
+
+    def _new(self, name: str) -> str:
+        secret = os.urandom(24).hex()
+        for secrets in (self.story.secrets, self.story.credentials):
+            secrets.add(name, secret.encode())
+        return secret
+
+
+def _keeps(home: Path, story: Story, name: str) -> bool:
+    kept = {path.name: path.read_bytes() for path in (home / "credentials").iterdir()}
+    return any(each.startswith(name) for each in story.credentials.found_in(kept))
 
 
 @asynccontextmanager
