@@ -103,15 +103,17 @@ def test_groups_tie_applications_and_runtimes(up: Up, name: str) -> None:
     group = shown(up, "group", "create", name, "--application", name)
     shown(up, "group", "add", name, "--runtime", name)
     assert shown(up, "group", "members", name)["members"] == [
-        {"application_id": application["application_id"], "name": name},
-        {"runtime_id": runtime["runtime_id"], "name": name},
+        {"application_id": application["application_id"], "name": name, "added": True},
+        {"runtime_id": runtime["runtime_id"], "name": name, "added": True},
     ]
     assert [each["group_id"] for each in shown(up, "group", "list", "--runtime", name)["groups"]] == [group["group_id"]]
     served = shown(up, "application", "runtimes", name)["runtimes"]
     assert [each["runtime_id"] for each in served] == [runtime["runtime_id"]]
     shown(up, "group", "remove", name, "--application", name)
     assert shown(up, "application", "runtimes", name) == {"runtimes": []}
-    assert moorage(up, "group", "delete", name).returncode == Exit.OK
+    held = moorage(up, "group", "delete", name)
+    assert (held.returncode, f"runtime {name}" in held.stderr) == (Exit.CONFLICT, True), held.stderr
+    assert moorage(up, "group", "delete", name, "--force").returncode == Exit.OK
     assert moorage(up, "runtime", "delete", name, "--registry-only").returncode == Exit.OK
 
 

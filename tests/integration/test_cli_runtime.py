@@ -30,13 +30,17 @@ def name() -> str:
 def test_a_runtime_is_created_watched_and_removed(up: Up, name: str) -> None:
     assert moorage(up, "application", "create", name).returncode == Exit.OK
     assert moorage(up, "group", "create", name, "--application", name).returncode == Exit.OK
-    created = moorage(
-        up, "runtime", "create", name, "--group", name, "--event-url", "https://quay.example", "-o", "json"
-    )
+    options = ("--group", name, "--event-url", "https://quay.example", "--label", f"run={name}")
+    created = moorage(up, "runtime", "create", name, *options, "-o", "json")
     assert created.returncode == Exit.OK, created.stderr
     assert "step 1 of " in created.stderr
     runtime = json.loads(created.stdout)
     assert (runtime["name"], runtime["state"]) == (name, "RUNTIME_STATE_READY")
+    assert runtime["labels"] == {"run": name}
+    assert runtime["desired_revision"] == runtime["status"]["revision"]
+    titles, row = moorage(up, "runtime", "list", "--filter", f'labels.run = "{name}"', "-o", "wide").stdout.splitlines()
+    shown = {title: row[titles.index(f"  {title}") + 2 :].split()[0] for title in ("REVISION", "DESIRED")}
+    assert shown == dict.fromkeys(("REVISION", "DESIRED"), runtime["desired_revision"])
     watched = moorage(up, "runtime", "watch", name, "--once")
     assert watched.returncode == Exit.OK, watched.stderr
     seen = [each["name"] for line in watched.stdout.splitlines() for each in json.loads(line)["applications"]]
