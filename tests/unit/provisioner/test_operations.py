@@ -87,7 +87,10 @@ async def test_an_operation_that_failed_has_its_error_once_it_has_ended(
     assert (await service.GetOperation(request, CONTEXT)).error == status
 
 
-@pytest.mark.parametrize("name", ["", "operations/", "operations/1", "runtimes/x", "operations/f8e37fa1-8fc3-40ed-8a53-9627dd3b8675/steps"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "operations/", "operations/1", "runtimes/x", "operations/f8e37fa1-8fc3-40ed-8a53-9627dd3b8675/steps"],
+)
 async def test_a_name_that_is_none_of_an_operation_is_refused(service: OperationsService, name: str) -> None:
     for call in calls_on(service, name):
         with pytest.raises(Refusal) as refused:
