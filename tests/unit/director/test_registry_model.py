@@ -334,7 +334,7 @@ def _walk(walk: type[Walk], plane: Plane, examples: int, steps: int) -> None:
 
 
 EXAMPLES = {"sqlite": 12, "postgresql": 4}
-MANY_EXAMPLES = {"sqlite": 300, "postgresql": 100}
+MANY_EXAMPLES = {"sqlite": 200, "postgresql": 60}
 
 
 def test_every_view_is_what_a_plain_model_says(plane: Plane, engine_name: str) -> None:
