@@ -35,7 +35,7 @@ up: $(STAMP) ## run the plane in the foreground; ARGS="--home DIR --port 7443"
 test: test-unit test-integration test-faults ## run the unit tests, the integration tests, then those with faults
 
 test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
-	$(BIN)/pytest tests/unit -m "not slow" $(ARGS)
+	$(BIN)/pytest tests/unit -m "not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
 	$(BIN)/pytest tests/integration -m "not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
