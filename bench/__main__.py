@@ -10,10 +10,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import applied, read, registry, startup
+from bench import applied, read, registry, replicas, startup
 from bench.figures import Figure, table, write
 
-PARTS = {"startup": startup.measure, "read": read.measure, "applied": applied.measure, "registry": registry.measure}
+PARTS = {
+    "startup": startup.measure,
+    "read": read.measure,
+    "applied": applied.measure,
+    "registry": registry.measure,
+    "replicas": replicas.measure,
+}
 
 
 def main() -> None:

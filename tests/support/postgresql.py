@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +21,7 @@ START = 60.0
 
 SETTINGS = {
     "listen_addresses": "",
+    "autovacuum": "off",
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "200",
@@ -34,7 +36,9 @@ class PostgresqlServer:
     PostgreSQL refuses to run as root. There it runs as `nobody`, from a copy of its programs that `nobody` may read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        """`settings` of the server stand above `SETTINGS`."""
+        self._settings = {**SETTINGS, **settings}
         self.folder = Path(tempfile.mkdtemp(prefix="moorage-postgresql-"))
         self._programs, self._as_user = _installed(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,9 +48,9 @@ class PostgresqlServer:
         )
 
     @classmethod
-    def started(cls) -> Self:
+    def started(cls, **settings: str) -> Self:
         """A new server that runs."""
-        server = cls()
+        server = cls(**settings)
         server.start()
         return server
 
@@ -57,7 +61,7 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         options = ["-D", str(self._cluster), "-k", str(self.folder)]
-        options += [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options += [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         # The kernel ends it with the process of the tests, should that be killed. Neither this nor the user is left to
         # Popen: it would fork, and the child of a process in which gRPC is at work may not come as far as its program.
         ending_with_the_tests = _setpriv("--pdeathsig", "QUIT", *self._as_user)
@@ -144,7 +148,8 @@ class PostgresqlServer:
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for each in (pid, *map(int, children)):
-            os.kill(each, sent)
+            with suppress(ProcessLookupError):  # one whose connection has ended meanwhile
+                os.kill(each, sent)
 
 
 def _setpriv(*options: str) -> list[str | Path]:
