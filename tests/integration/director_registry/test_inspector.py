@@ -121,7 +121,7 @@ async def test_many_at_once_are_each_answered(inspector: Inspector) -> None:
 
 
 async def test_a_document_that_takes_too_much_computing_has_a_problem_and_the_next_one_is_served() -> None:
-    inspector = Inspector(cpu_seconds=0.3)
+    inspector = Inspector(cpu_seconds=0.3, wait_seconds=60)
     paths = "".join(f"  /{n}: {{get: {{responses: {{200: {{description: d}}}}}}}}\n" for n in range(2000))
     heavy = await inspector.inspect(openapi(GOOD.replace("paths: {}", f"paths:\n{paths}")))
     assert heavy.problems == ("it could not be checked: it takes more than 0.3 s of computing",)
