@@ -79,7 +79,7 @@ class Executors:
             _log.error("another process is the same executor; set another instance_id", executor=self._executor_id)
 
     async def _claim(self, database: Database, claim: Claim, silence: timedelta | None) -> None:
-        gone = await database.read(store.gone, silence)
+        gone = await database.write(store.gone, silence)  # by the same connection: there is but one
         others = [each for each in gone if each != self._executor_id]
         if others:
             await claim(others)

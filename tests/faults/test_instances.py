@@ -31,6 +31,8 @@ from tests.support.wait import eventually
 from tests.support.watcher import Watcher, snapshot_of
 from tests.unit.director_webhooks.test_settings import SECRET
 
+pytestmark = pytest.mark.timeout(240)
+
 OFFERED = 200.0
 """Writes a second that the writers offer in all."""
 
@@ -97,7 +99,6 @@ class Registry:
         ]
 
 
-@pytest.mark.timeout(240)
 async def test_nothing_is_lost_or_reordered_while_one_of_two_directors_is_killed_at_random(
     directors: Directors,
 ) -> None:
@@ -128,7 +129,19 @@ async def test_watchers_of_a_director_that_is_stopped_go_on_at_the_other_without
         assert set(each.begun[1:]) <= {"DELTA", "BOOKMARK"}
 
 
-@pytest.mark.timeout(180)
+async def test_a_director_that_is_stopped_while_its_database_is_away_ends_in_time(
+    directors: Directors, server: PostgresqlServer
+) -> None:
+    await Registry.made(directors)
+    await _work_durably(directors)
+    server.kill()
+    try:
+        await eventually("both are not ready", lambda: _health_is(directors, "NOT_SERVING"), WITHIN)
+        assert [await each.end(signal.SIGTERM) for each in directors.processes] == [0, 0]
+    finally:
+        server.start()
+
+
 async def test_without_their_database_directors_live_and_keep_their_streams_and_with_it_they_go_on(
     directors: Directors, server: PostgresqlServer
 ) -> None:
@@ -256,6 +269,23 @@ async def _notify(client: Client, group_id: str, application_id: str) -> None:
     await client.call("AddGroupMembers", AddGroupMembersRequest(group_id=group_id, application_ids=[application_id]))
     remove = RemoveGroupMembersRequest(group_id=group_id, application_ids=[application_id])
     await client.call("RemoveGroupMembers", remove)
+
+
+async def _work_durably(directors: Directors) -> None:
+    """Wait until each has its durable work launched: from then on it says again and again that it lives."""
+    first: dict[str, Any] = {}
+
+    async def both_said_it_twice() -> bool:
+        try:
+            with psycopg.connect(directors.dbos_database) as connection:
+                rows = connection.execute("SELECT executor_id, seen_time FROM moorage_executors").fetchall()
+        except psycopg.errors.UndefinedTable:
+            return False
+        for executor, seen in rows:
+            first.setdefault(executor, seen)
+        return len(rows) == len(directors.processes) and all(first[executor] < seen for executor, seen in rows)
+
+    await eventually("all are at work", both_said_it_twice, WITHIN)
 
 
 def _executors_at_work(directors: Directors) -> list[str]:
