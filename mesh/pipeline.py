@@ -35,6 +35,12 @@ from mesh.texts import nul_violations
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """The largest request that is taken; what is larger, up to the transport's own limit, is refused with a reason."""
 
+WHOLLY_CHECKED_BYTES = 16 * 1024
+"""The largest request that is told every field that breaks a rule; a larger one is told the first.
+
+A request can break nearly as many rules as it has bytes, and to tell of each takes its time on the event loop.
+"""
+
 WRITE_TIMEOUT = 30.0
 """Seconds that one message of a stream may wait for a reader before the stream is ended."""
 
@@ -238,7 +244,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         except DecodeError as error:
             raise Refusal(Reason.REASON_MESSAGE_MALFORMED, f"the request is not what {method} takes") from error
         check_request(method, grants, caller, request)
-        violations = self._validator.collect_violations(request)
+        violations = self._validator.collect_violations(request, fail_fast=len(content) > WHOLLY_CHECKED_BYTES)
         if violations:
             raise _invalid([Violation(_field_path(each.proto.field), each.proto.message) for each in violations])
         if nul := nul_violations(request, content):

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest, GetApplicationRequest
 from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
 from moorage.director.v1.director_pb2_grpc import DirectorStub
+from moorage.director.v1.group_pb2 import AddGroupMembersRequest
 from moorage.errors.v1.errors_pb2 import Reason
 from structlog.testing import capture_logs
 
@@ -24,7 +25,7 @@ from certs.check import serial_hex
 from certs.keys import key_to_pem, new_key
 from mesh.channel import LiveChannel
 from mesh.errors import Refusal
-from mesh.pipeline import MAX_REQUEST_BYTES
+from mesh.pipeline import MAX_REQUEST_BYTES, WHOLLY_CHECKED_BYTES
 from tests.integration.mesh.conftest import DIRECTOR, Mesh, problem_of
 from tests.support.identities import TRUST_DOMAIN, Mint
 from tests.support.wait import eventually
@@ -69,6 +70,17 @@ async def test_a_field_that_breaks_a_rule_is_named(mesh_server: Mesh) -> None:
     assert (problem.code, problem.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
     assert {each.field for each in problem.violations} == {"application.name", "request_id"}
     assert problem.remedy
+
+
+async def test_a_large_request_is_told_the_first_field_that_breaks_a_rule(mesh_server: Mesh) -> None:
+    for more, told in (
+        (0, ["application_ids[0]", "application_ids[1]"]),
+        (WHOLLY_CHECKED_BYTES, ["application_ids[0]"]),
+    ):
+        request = AddGroupMembersRequest(group_id=ID, application_ids=["x", "y"], etag=" " * more)
+        problem = await problem_of(mesh_server.stub("admin", "ann").AddGroupMembers(request))
+        assert problem.reason == "FIELD_INVALID"
+        assert [each.field for each in problem.violations] == told
 
 
 async def test_bytes_that_are_no_message_are_refused(mesh_server: Mesh) -> None:

@@ -31,6 +31,32 @@ def test_an_update_mask_is_of_a_bounded_length(update: Any) -> None:
     assert rule in broken_rules(update(update_mask=FieldMask(paths=["name"] * 33)))
 
 
+def test_a_batch_names_each_group_once_and_in_it_each_member_once() -> None:
+    one, other, group = new_id(), new_id(), new_id()
+    change = group_pb2.GroupMembersChange(
+        group_id=group,
+        add_application_ids=[one],
+        remove_application_ids=[other],
+        add_runtime_ids=[other],
+        remove_runtime_ids=[one],
+    )
+    assert broken_rules(group_pb2.BatchUpdateGroupMembersRequest(changes=[change])) == set()
+    assert broken_rules(group_pb2.BatchUpdateGroupMembersRequest(changes=[change, change])) == {"changes.groups"}
+    for field in ("remove_application_ids", "add_runtime_ids"):
+        twice = group_pb2.GroupMembersChange()
+        twice.CopyFrom(change)
+        getattr(twice, field).append(one)
+        assert broken_rules(group_pb2.BatchUpdateGroupMembersRequest(changes=[twice])) == {"change.twice"}
+
+
+def test_lists_that_are_much_too_long_are_refused_as_such() -> None:
+    batch = group_pb2.BatchUpdateGroupMembersRequest(changes=[group_pb2.GroupMembersChange()] * 20_000)
+    assert "repeated.max_items" in broken_rules(batch)
+    ids = [new_id() for _ in range(20_000)]
+    change = group_pb2.GroupMembersChange(group_id=new_id(), add_application_ids=ids, remove_runtime_ids=ids)
+    assert broken_rules(group_pb2.BatchUpdateGroupMembersRequest(changes=[change])) == {"repeated.max_items"}
+
+
 @pytest.mark.parametrize("state", [ReportState.REPORT_STATE_APPLYING, ReportState.REPORT_STATE_APPLIED])
 def test_only_a_report_of_failure_has_failures(state: ReportState.ValueType) -> None:
     report = ReportConfigurationRequest(runtime_id=new_id(), state=state, failures=[ResourceFailure(message="why")])
