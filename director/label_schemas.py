@@ -59,7 +59,9 @@ def label_schema(text: str) -> LabelSchema:
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_not_json)
+        schema = json.loads(text, parse_constant=_not_json)
+        json.dumps(schema, ensure_ascii=False).encode()  # an escape can spell half a character, which is no text
+        return schema
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:

@@ -213,6 +213,8 @@ def test_a_definition_that_nothing_has_goes_and_the_log_says_so(plane: Plane) ->
     [
         ("{", "not JSON"),
         ('{"maxLength": NaN}', "not JSON"),
+        ('{"pattern": "\\ud800"}', "not JSON"),
+        ('{"properties": {"\\udfff": 5}}', "not JSON"),
         ("5", "$"),
         ('{"type": "strin"}', "strin"),
         ('{"minLength": -1}', "minimum"),
