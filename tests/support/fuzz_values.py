@@ -65,13 +65,6 @@ HOSTILE_TEXTS: Sequence[str] = (
     'W/"1"',
     "[" * 5000,
     '{"a":' * 2000 + "1" + "}" * 2000,
-    '{"$ref": "#"}',
-    '{"pattern": "(a+)+$"}',
-    '{"pattern": "(?=a)"}',
-    '{"enum": 1e400}',
-    '{"maxLength": -1, "type": "nope"}',
-    '"\\ud800"',
-    '{"x": "\\ud800"}',
     '{"\\u0000": NaN}',
     "- " * 3000,
     "!!python/object/apply:os.system [x]",
@@ -102,6 +95,26 @@ HOSTILE_URLS: Sequence[str] = (
     "javascript:alert(1)",
     "http:127.0.0.1",
     f"{NOWHERE}/{'x' * 2020}",
+)
+HOSTILE_SCHEMAS: Sequence[str] = (
+    '{"$ref": "#"}',
+    '{"$schema": "http://127.0.0.1:9/"}',
+    '{"pattern": "(a+)+$"}',
+    '{"pattern": "(?=a)"}',
+    '{"pattern": "((a{1000}){1000}){1000}"}',
+    '{"pattern": "\\ud800"}',
+    '{"pattern": "\\u0000"}',
+    '{"properties": {"\\udfff": 5}}',
+    '{"const": "\\ud800"}',
+    '{"enum": 1e400}',
+    '{"maxLength": -1, "type": "nope"}',
+    '{"maxLength": 1e400}',
+    f'{{"minLength": {"9" * 10_000}}}',
+    '{"not": ' * 1500 + "true" + "}" * 1500,
+    "[" * 16_000,
+    "1" * 16_000,
+    '"\\ud800"',
+    "NaN",
 )
 HOSTILE_FILTERS: Sequence[str] = (
     "(" * 2000,
@@ -204,6 +217,8 @@ def hostile_text(random: Random, name: str, before: str) -> str:
         return spoilt(random, before)
     if name.endswith("url") and random.random() < 0.6:
         return random.choice(HOSTILE_URLS)
+    if name == "schema" and random.random() < 0.6:
+        return random.choice(HOSTILE_SCHEMAS)
     if name in ("filter", "order_by", "paths") and random.random() < 0.7:
         return random.choice(HOSTILE_FILTERS)
     if random.random() < 0.1:
