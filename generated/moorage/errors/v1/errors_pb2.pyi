@@ -31,7 +31,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_UNSPECIFIED: _Reason.ValueType  # 0
     """Never sent."""
     REASON_FIELD_INVALID: _Reason.ValueType  # 1
-    """A field breaks a rule of the contract; `google.rpc.BadRequest` names each."""
+    """A field breaks a rule of the contract; `google.rpc.BadRequest` names each, and of a request of more than 16 KiB the first."""
     REASON_MESSAGE_MALFORMED: _Reason.ValueType  # 2
     """The bytes are not the message that the method takes."""
     REASON_MESSAGE_TOO_LARGE: _Reason.ValueType  # 3
@@ -131,7 +131,7 @@ class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
 REASON_UNSPECIFIED: Reason.ValueType  # 0
 """Never sent."""
 REASON_FIELD_INVALID: Reason.ValueType  # 1
-"""A field breaks a rule of the contract; `google.rpc.BadRequest` names each."""
+"""A field breaks a rule of the contract; `google.rpc.BadRequest` names each, and of a request of more than 16 KiB the first."""
 REASON_MESSAGE_MALFORMED: Reason.ValueType  # 2
 """The bytes are not the message that the method takes."""
 REASON_MESSAGE_TOO_LARGE: Reason.ValueType  # 3
