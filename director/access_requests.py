@@ -116,10 +116,14 @@ def answer_access_request(
 def delete_access_request(
     tx: Transaction, mutation: Mutation, request: DeleteAccessRequestRequest
 ) -> DeleteAccessRequestResponse:
-    """Withdraw a request, with the credential that was supplied for it; raises `Refusal` (ACCESS_REQUEST_NOT_FOUND)."""
+    """Withdraw a request, with the credential that was supplied for it; raises `Refusal` (ACCESS_REQUEST_NOT_FOUND).
+
+    What was supplied for a later request took the place of that credential, and stays.
+    """
     row = _existing(tx, request.access_request_id, "runtime_id", request.runtime_id)
+    last_supplied = store.find_last_answered(tx, row["runtime_id"], row["target_id"], _SUPPLIED)
     store.drop_request(tx, row["access_request_id"])
-    if row["state"] == _SUPPLIED:
+    if row == last_supplied:
         credentials.forget(tx, mutation, row["application_id"], row["target_id"], row["runtime_id"])
     _record(mutation, Action.DELETE, row)
     return DeleteAccessRequestResponse()

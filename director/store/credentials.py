@@ -78,6 +78,12 @@ def find_pending(tx: Connection, runtime_id: str, target_id: str, state: int) ->
     return row._asdict() if row is not None else None
 
 
+def find_last_answered(tx: Connection, runtime_id: str, target_id: str, state: int) -> Values | None:
+    """The request of a Runtime for a target that was the last to be answered so, where there is one."""
+    row = tx.execute(_FIND_LAST_ANSWERED, {"runtime": runtime_id, "target": target_id, "state": state}).first()
+    return row._asdict() if row is not None else None
+
+
 def insert_request(tx: Connection, values: Values) -> None:
     """Write a new request."""
     tx.execute(insert(access_requests), dict(values))
@@ -167,3 +173,4 @@ _FIND_PENDING = select(access_requests).where(
     access_requests.c.target_id == bindparam("target"),
     access_requests.c.state == bindparam("state"),
 )
+_FIND_LAST_ANSWERED = _FIND_PENDING.order_by(access_requests.c.revision.desc()).limit(1)

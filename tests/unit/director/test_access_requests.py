@@ -129,6 +129,66 @@ def test_a_request_that_is_withdrawn_takes_what_was_supplied_along(asking: Askin
     assert asking.requests() == []
 
 
+def test_what_a_later_request_was_supplied_stays_when_an_earlier_one_is_withdrawn(asking: Asking) -> None:
+    earlier = asking.ask()
+    asking.supply(earlier.access_request_id, "first")
+    later = asking.ask()
+    asking.supply(later.access_request_id, "second")
+    asking.withdraw(earlier.access_request_id)
+    assert asking.tokens(asking.runtime) == ["second"]
+    asking.withdraw(later.access_request_id)
+    assert asking.tokens(asking.runtime) == []
+
+
+def test_what_a_later_request_was_supplied_goes_with_it_and_brings_nothing_older_back(asking: Asking) -> None:
+    earlier = asking.ask()
+    asking.supply(earlier.access_request_id, "first")
+    later = asking.ask()
+    asking.supply(later.access_request_id, "second")
+    asking.withdraw(later.access_request_id)
+    assert asking.tokens(asking.runtime) == []
+    asking.withdraw(earlier.access_request_id)
+    assert asking.requests() == []
+
+
+def test_a_later_request_that_was_not_supplied_keeps_nothing_from_going(asking: Asking) -> None:
+    earlier = asking.ask()
+    asking.supply(earlier.access_request_id, "first")
+    refused_later = asking.ask()
+    asking.answer(refused_later.access_request_id, refusal="you have one")
+    assert asking.ask().state == PENDING
+    asking.withdraw(earlier.access_request_id)
+    assert asking.tokens(asking.runtime) == []
+
+
+def test_a_request_that_was_not_supplied_takes_nothing_along(asking: Asking) -> None:
+    supplied = asking.ask()
+    asking.supply(supplied.access_request_id, "own")
+    refused_later = asking.ask()
+    asking.answer(refused_later.access_request_id, refusal="you have one")
+    asking.withdraw(refused_later.access_request_id)
+    asking.withdraw(asking.ask().access_request_id)
+    assert asking.tokens(asking.runtime) == ["own"]
+
+
+def test_what_others_or_other_targets_were_supplied_later_is_not_looked_at(asking: Asking) -> None:
+    asked = asking.ask()
+    asking.supply(asked.access_request_id, "own")
+    for later in (asking.ask(asking.neighbour), asking.ask(bundle_id=asking.bundle)):
+        asking.supply(later.access_request_id, "other")
+    asking.withdraw(asked.access_request_id)
+    assert asking.tokens(asking.runtime) == ["other"]
+    assert asking.tokens(asking.neighbour) == ["other"]
+
+
+def test_what_the_application_put_in_the_place_of_what_it_supplied_goes_too(asking: Asking) -> None:
+    asked = asking.ask()
+    asking.supply(asked.access_request_id, "own")
+    asking.set("renewed", runtime=asking.runtime)
+    asking.withdraw(asked.access_request_id)
+    assert asking.tokens(asking.runtime) == []
+
+
 def test_requests_are_read_oldest_first_by_whom_and_how_far(asking: Asking) -> None:
     first = asking.ask()
     second = asking.ask(asking.neighbour, bundle_id=asking.bundle)
