@@ -119,8 +119,8 @@ def _values(sent: Group, fields: Collection[str]) -> dict[str, Any]:
 
 
 def _reselect(tx: Transaction, mutation: Mutation, row: Values, changed: Collection[str]) -> None:
-    for name in sorted(changed):
-        selectors.reselect(tx, mutation, _SELECTORS[name], row["group_id"], _selector(row, name))
+    selected = {_SELECTORS[name]: _selector(row, name) for name in sorted(changed)}
+    selectors.reselect(tx, mutation, row["group_id"], selected)
 
 
 def _selector(row: Values, name: str) -> LabelSelector | None:

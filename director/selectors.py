@@ -12,7 +12,7 @@ from moorage.director.v1.label_pb2 import LabelOperator, LabelRequirement, Label
 from director.changes import Kind, Mutation
 from director.memberships import deselect_members, select_members
 from director.store import Transaction
-from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES, Memberships
+from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES, Memberships, Pair
 from director.store.selectors import ANY_KEY, SELECTED_APPLICATIONS, SELECTED_RUNTIMES, Anchor, Selecting
 
 
@@ -49,15 +49,22 @@ def relabelled(tx: Transaction, mutation: Mutation, member_kind: Kind, id: str, 
 
 
 def reselect(
-    tx: Transaction, mutation: Mutation, member_kind: Kind, group_id: str, selector: LabelSelector | None
+    tx: Transaction, mutation: Mutation, group_id: str, selectors: Mapping[Kind, LabelSelector | None]
 ) -> None:
-    """Have a group select those who fit the selector that it has now, and nobody else."""
-    side = SIDES[member_kind]
-    side.selecting.set_anchor(tx, group_id, anchor_of(selector) if selector is not None else None)
-    before = set(side.memberships.selected_in(tx, group_id))
-    fitting = side.selecting.matching(tx, selector) if selector is not None else set()
-    select_members(tx, mutation, side.memberships, [(group_id, id) for id in sorted(fitting - before)])
-    deselect_members(tx, mutation, side.memberships, [(group_id, id) for id in sorted(before - fitting)])
+    """Have a group select those who fit the selectors that it has now, by kind of member, and nobody else.
+
+    Who goes, goes before anybody comes, of either kind: those who never met are not told of one another.
+    """
+    coming: list[tuple[Memberships, list[Pair]]] = []
+    for member_kind, selector in selectors.items():
+        side = SIDES[member_kind]
+        side.selecting.set_anchor(tx, group_id, anchor_of(selector) if selector is not None else None)
+        before = set(side.memberships.selected_in(tx, group_id))
+        fitting = side.selecting.matching(tx, selector) if selector is not None else set()
+        coming.append((side.memberships, [(group_id, id) for id in sorted(fitting - before)]))
+        deselect_members(tx, mutation, side.memberships, [(group_id, id) for id in sorted(before - fitting)])
+    for memberships, pairs in coming:
+        select_members(tx, mutation, memberships, pairs)
 
 
 def fits(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

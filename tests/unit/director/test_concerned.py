@@ -8,16 +8,18 @@ from moorage.director.v1.application_pb2 import Application as ApplicationMessag
 from moorage.director.v1.application_pb2 import UpdateApplicationRequest
 from moorage.director.v1.group_pb2 import (
     AddGroupMembersRequest,
+    CreateGroupRequest,
     DeleteGroupRequest,
     Group,
     RemoveGroupMembersRequest,
     UpdateGroupRequest,
 )
+from moorage.director.v1.label_pb2 import LabelSelector
 from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest, Runtime, UpdateRuntimeRequest
 
 from director.applications import update_application
 from director.group_members import add_group_members, remove_group_members
-from director.groups import delete_group, update_group
+from director.groups import create_group, delete_group, update_group
 from director.runtimes import delete_runtime, update_runtime
 from director.store import tables
 from tests.unit.director.plane import Plane
@@ -109,6 +111,30 @@ def test_who_goes_is_told_of_all_the_runtimes_and_the_others_of_those_that_go(pa
     party.told()
     remove(party, group, "bt")
     assert party.told() == {("a", "t"), ("b", "rst")}
+
+
+def test_selectors_that_change_together_tell_nobody_of_whom_it_never_met(party: Party) -> None:
+    for kind, names in (("application", "ab"), ("runtime", "rs")):
+        for name, side in zip(names, ("old", "new"), strict=True):
+            label(party, kind, name, side)
+    selecting = [LabelSelector(match_labels={"side": side}) for side in ("old", "new")]
+    sent = Group(name="selecting", application_selector=selecting[0], runtime_selector=selecting[0])
+    group = party.plane.change(create_group, CreateGroupRequest(group=sent)).group
+    party.told()
+    add(party, group, "ct")
+    party.told()
+    sent = Group(group_id=group.group_id, application_selector=selecting[1], runtime_selector=selecting[1])
+    party.plane.change(update_group, UpdateGroupRequest(group=sent))
+    assert party.told() == {("a", "rt"), ("b", "st"), ("c", "rs")}
+
+
+def label(party: Party, kind: str, name: str, side: str) -> None:
+    if kind == "application":
+        application = ApplicationMessage(application_id=party.ids[name], labels={"side": side})
+        party.plane.change(update_application, UpdateApplicationRequest(application=application))
+    else:
+        runtime = Runtime(runtime_id=party.ids[name], labels={"side": side})
+        party.plane.change(update_runtime, UpdateRuntimeRequest(runtime=runtime))
 
 
 def test_a_group_that_ends_tells_its_applications_of_all_its_runtimes(party: Party) -> None:
