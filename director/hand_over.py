@@ -18,7 +18,7 @@ from mesh.database import Database
 from mesh.durable import Durable
 
 _LOOK_SPACING = 0.05
-"""Seconds between two looks, at least: a busy plane commits far more often than there is something to hand over."""
+"""Seconds between two looks, at least: one look finds what many commits of a busy plane wrote."""
 
 _SWEEP_INTERVAL = timedelta(minutes=5)
 _log = telemetry.logger("durable")
@@ -28,11 +28,12 @@ Waiting = Callable[[Transaction], Sequence[tuple[str, ...]]]
 
 
 class HandOver:
-    """Hands over what waits, again after each commit."""
+    """Hands over what waits, again whenever `topic` is announced."""
 
     def __init__(
         self,
         database: Database,
+        topic: str,
         workflow: str,
         waiting: Waiting,
         random: Callable[[], float] = random.random,
@@ -42,7 +43,7 @@ class HandOver:
         self._waiting = waiting
         self._random = random
         self._work = asyncio.Event()
-        database.on_commit(self._work.set)
+        database.on_commit(topic, self._work.set)
 
     async def run(self, durable: Durable) -> None:
         """Hand over to what is launched already, until cancelled."""

@@ -4,8 +4,8 @@ It is kept apart from what DBOS remembers, so that an operation is there, whole,
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from google.longrunning.operations_pb2 import ListOperationsRequest
@@ -41,8 +41,9 @@ class Operations:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiting: set[asyncio.Event] = set()
         self._stopping = False
+        database.on_commit(store.OPERATIONS, self._wake)
 
     async def get(self, operation_id: str) -> store.Operation:
         """The operation as it is now; raises `Refusal` (OPERATION_NOT_FOUND)."""
@@ -54,28 +55,24 @@ class Operations:
 
     async def wait(self, operation_id: str, seconds: float) -> store.Operation:
         """The operation once it has ended, or as it is after `seconds`; raises `Refusal` (OPERATION_NOT_FOUND)."""
-        ended = asyncio.Event()
-        self._waiting[operation_id].add(ended)
+        moved = asyncio.Event()
+        self._waiting.add(moved)
         try:
             operation = await self.get(operation_id)
-            if operation.done or self._stopping:
-                return operation
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await ended.wait()
-            except TimeoutError:
-                pass
-            return await self.get(operation_id)
+                    while not operation.done and not self._stopping:
+                        await moved.wait()
+                        moved.clear()
+                        operation = await self.get(operation_id)
+            return operation
         finally:
-            self._waiting[operation_id].discard(ended)
-            if not self._waiting[operation_id]:
-                del self._waiting[operation_id]
+            self._waiting.discard(moved)
 
     def release(self) -> None:
         """Answer all who wait with how things stand, now and from now on: the service is about to stop."""
         self._stopping = True
-        for operation_id in list(self._waiting):
-            self._wake(operation_id)
+        self._wake()
 
     async def delete(self, operation_id: str) -> None:
         """Delete the record of an operation that has ended, and the failed runtime that it left behind.
@@ -101,13 +98,13 @@ class Operations:
         await self._database.write(store.update_operation, operation_id, error=error.SerializeToString())
 
     async def finish(self, operation_id: str) -> None:
-        """Note that the operation has ended: well, or with the error noted by `fail`. Wakes those who wait."""
+        """Note that the operation has ended: well, or with the error noted by `fail`."""
         await self._database.write(_finish, operation_id, self._now())
-        self._wake(operation_id)
 
-    def _wake(self, operation_id: str) -> None:
-        for ended in self._waiting.get(operation_id, ()):
-            ended.set()
+    def _wake(self) -> None:
+        """Have all who wait look again: operations are few, and some operation moved on, here or elsewhere."""
+        for moved in self._waiting:
+            moved.set()
 
     def _now(self) -> int:
         return to_micros(self._clock())

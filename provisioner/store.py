@@ -29,7 +29,12 @@ from sqlalchemy import (
     update,
 )
 
+from mesh.database import announce
+
 Transaction = Connection
+
+OPERATIONS = "operations"
+"""Announced when an operation moves on."""
 
 metadata = MetaData(
     naming_convention={
@@ -175,6 +180,7 @@ def unfinished(tx: Transaction) -> Sequence[tuple[str, OperationKind.ValueType]]
 def update_operation(tx: Transaction, operation_id: str, /, **values: Any) -> None:
     """Set columns of an operation."""
     tx.execute(update(operations).where(operations.c.operation_id == operation_id).values(values))
+    announce(tx, OPERATIONS)
 
 
 def delete_operation(tx: Transaction, operation_id: str) -> None:
@@ -186,12 +192,14 @@ def insert_step(tx: Transaction, operation_id: str, position: int, name: str, ti
     """Keep a step that begins at `time`."""
     values = {"operation_id": operation_id, "position": position, "name": name, "start_time": time}
     tx.execute(insert(steps).values(values))
+    announce(tx, OPERATIONS)
 
 
 def end_step(tx: Transaction, operation_id: str, name: str, time: int) -> None:
     """Note when a step was done."""
     ended = update(steps).where(steps.c.operation_id == operation_id, steps.c.name == name)
     tx.execute(ended.values(end_time=time))
+    announce(tx, OPERATIONS)
 
 
 def insert_runtime(tx: Transaction, runtime: Runtime) -> None:

@@ -23,6 +23,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 
 from director.serving.reading import Round, View, read_round
 from director.serving.view import eventing_target, message_of
+from director.store.changes import TOPIC
 from mesh import telemetry
 from mesh.backoff import Backoff
 from mesh.database import Database
@@ -64,7 +65,7 @@ class ApplicationHub:
         self._readers: dict[str, set[_Reader]] = {}
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        database.on_commit(self._work.set)
+        database.on_commit(TOPIC, self._wake)
 
     async def start(self) -> None:
         """Begin to follow the log."""
@@ -138,6 +139,10 @@ class ApplicationHub:
     ) -> WatchApplicationConfigurationResponse:
         target = eventing_target(view.chosen, view.served.values())
         return WatchApplicationConfigurationResponse(revision=revision, kind=kind, eventing_runtime_id=target)
+
+    def _wake(self) -> None:
+        if self._readers:  # without any, there is nothing to follow
+            self._work.set()
 
     async def _follow(self) -> None:
         backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)

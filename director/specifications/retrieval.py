@@ -63,7 +63,7 @@ class Retrieval:
         self._new_id = new_id
         self._lanes = Lanes(concurrency, lane)
         self._random = random
-        self._hand_over = HandOver(database, WORKFLOW, partial(fetches.waiting, most=MOST_TRIED), random)
+        self._hand_over = HandOver(database, fetches.TOPIC, WORKFLOW, partial(fetches.waiting, most=MOST_TRIED), random)
 
     @property
     def workflows(self) -> dict[str, Workflow]:

@@ -10,6 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from director.store.tables import changes, plane
 from mesh.database import announce
 
+TOPIC = "changes"
+"""Announced when the log grows."""
+
 
 class PlaneRow(NamedTuple):
     """Which plane this is, its last revision, and the oldest revision that a reader can resume from."""
@@ -39,7 +42,7 @@ def create_plane(tx: Connection, plane_id: str) -> None:
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Move the plane to `revision` and write the rows that it consists of; every instance hears of its commit."""
     tx.execute(_ADVANCE, {"to": revision})
-    announce(tx)
+    announce(tx, TOPIC)
     tx.execute(_APPEND, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
 
 

@@ -7,6 +7,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from director.store.registry import Values
 from director.store.tables import specification_fetches as fetches
+from mesh.database import announce
+
+TOPIC = "fetches"
+"""Announced when there may be one more to fetch."""
 
 _PENDING = FetchState.FETCH_STATE_PENDING
 
@@ -25,11 +29,15 @@ def ask(tx: Connection, row: Values) -> None:
     """Have the document of an offer fetched (a row of `specification_fetches`), in place of what was asked before."""
     drop(tx, row["offer_id"])
     tx.execute(insert(fetches).values(dict(row)))
+    announce(tx, TOPIC)
 
 
 def drop(tx: Connection, offer_id: str) -> bool:
     """Forget that the document of an offer is fetched; says whether it was."""
-    return tx.execute(delete(fetches).where(fetches.c.offer_id == offer_id)).rowcount > 0
+    dropped = tx.execute(delete(fetches).where(fetches.c.offer_id == offer_id)).rowcount > 0
+    if dropped:
+        announce(tx, TOPIC)
+    return dropped
 
 
 def waiting(tx: Connection, most: int) -> list[tuple[str, str, str]]:
@@ -61,7 +69,10 @@ def find(tx: Connection, offer_id: str, fetch_id: str) -> Fetch | None:
 def attempted(tx: Connection, fetch: Fetch, values: Values) -> bool:
     """Note what came of an attempt at a fetch; says whether it still was as it was when the attempt began."""
     as_it_was = _is(fetch.offer_id, fetch.fetch_id) & (fetches.c.attempts == fetch.attempts)
-    return tx.execute(update(fetches).where(as_it_was).values(dict(values))).rowcount > 0
+    noted = tx.execute(update(fetches).where(as_it_was).values(dict(values))).rowcount > 0
+    if noted:
+        announce(tx, TOPIC)
+    return noted
 
 
 def _is(offer_id: str, fetch_id: str) -> Any:

@@ -7,6 +7,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from director.store.registry import Values
 from director.store.tables import notices, webhooks
+from mesh.database import announce
+
+TOPIC = "notices"
+"""Announced when there may be one more to deliver."""
 
 WAITING, DELIVERED, FAILED = "WAITING", "DELIVERED", "FAILED"
 
@@ -57,6 +61,7 @@ def append(tx: Connection, rows: Sequence[Values]) -> None:
     """Write notices that are to be delivered."""
     if rows:
         tx.execute(insert(notices), [{**row, "state": WAITING} for row in rows])
+        announce(tx, TOPIC)
 
 
 def delete_of(tx: Connection, application_id: str) -> None:
@@ -123,6 +128,7 @@ def attempt_failed(
 def _settle(tx: Connection, notice_id: str, state: str, micros: int) -> None:
     values = {"state": state, "attempts": notices.c.attempts + 1, "settle_time": micros}
     tx.execute(update(notices).where(_is_waiting(notice_id)).values(values))
+    announce(tx, TOPIC)
 
 
 def _is_waiting(notice_id: str) -> Any:

@@ -20,6 +20,7 @@ from functools import cache
 from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
 from moorage.errors.v1.errors_pb2 import Reason
 
+from director.store.changes import TOPIC
 from director.stream import log_reader
 from director.stream.encoding import Encoding
 from director.stream.log_reader import Arrival, Reading
@@ -72,7 +73,7 @@ class Hub:
         self._arrivals: list[Subscription] = []
         self._departures: list[Subscription] = []
         self._begin_anew()
-        database.on_commit(self.wake)
+        database.on_commit(TOPIC, self.wake)
 
     def _begin_anew(self) -> None:
         self._head: int | None = None
@@ -100,7 +101,8 @@ class Hub:
 
     def wake(self) -> None:
         """Say that the log may have grown. On the event loop's thread."""
-        self._work.set()
+        if self._open:  # nobody else is told anything
+            self._work.set()
 
     async def watch(self, request: WatchConfigurationRequest) -> AsyncGenerator[bytes, None]:
         """One stream: serialised `WatchConfigurationResponse` messages.

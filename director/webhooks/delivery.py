@@ -75,7 +75,7 @@ class Delivery:
         self._patience = patience
         self._lanes = Lanes(concurrency, lane)
         self._random = random
-        self._hand_over = HandOver(database, WORKFLOW, partial(notices.waiting, most=MOST_TRIED), random)
+        self._hand_over = HandOver(database, notices.TOPIC, WORKFLOW, partial(notices.waiting, most=MOST_TRIED), random)
 
     @property
     def workflows(self) -> dict[str, Workflow]:

@@ -15,7 +15,7 @@ from mesh.database.connections import server_options
 from mesh.database.limits import Limits
 
 CHANNEL = "moorage_commit"
-"""On which announced commits are told. Channels are those of a database: services that share one wake one another."""
+"""On which announced commits are told, by their topics. Services that share a database hear one another."""
 
 QUIET = 30.0
 """Seconds without a notice after which the connection is tried."""
@@ -26,9 +26,9 @@ _log = telemetry.logger("database")
 
 
 class Listener:
-    """Calls `wake()` for each commit that another instance announced, and once after each time it could not listen."""
+    """Calls `wake(topic)` for what other instances announced, and `wake(None)` after each time it could not listen."""
 
-    def __init__(self, dialect: Dialect, url: URL, limits: Limits, wake: Callable[[], None]) -> None:
+    def __init__(self, dialect: Dialect, url: URL, limits: Limits, wake: Callable[[str | None], None]) -> None:
         _, parameters = dialect.create_connect_args(url)
         self._parameters: dict[str, Any] = {**parameters, **server_options(url, limits)}
         self._limits = limits
@@ -63,11 +63,11 @@ class Listener:
         await self._ask(connection, f"LISTEN {CHANNEL}".encode())
         backoff.reset()
         self._up.set()
-        self._wake()  # whatever was committed before this may have been missed
+        self._wake(None)  # whatever was committed before this may have been missed
         while True:
             async for notice in connection.notifies(timeout=QUIET):
                 if not is_own(notice.pid):
-                    self._wake()
+                    self._wake(notice.payload)
             await self._ask(connection, b"SELECT 1")
 
     async def _ask(self, connection: AsyncConnection[Any], statement: bytes) -> None:

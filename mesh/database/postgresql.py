@@ -6,7 +6,7 @@ has it cut, which ends the unit as the loss of the server would.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,7 +21,7 @@ from mesh.backoff import Backoff
 from mesh.database.connections import Connections, new_engine
 from mesh.database.limits import Limits
 from mesh.database.listener import CHANNEL, Listener
-from mesh.database.unit import Database, RolledBack, take_announcement, unavailable
+from mesh.database.unit import Database, RolledBack, take_announcements, unavailable
 from mesh.errors import Refusal
 
 P = ParamSpec("P")
@@ -47,12 +47,12 @@ class PostgresqlDatabase(Database):
         self._glancing = Connections(url, limits, "AUTOCOMMIT", read_only=True)
         self._kinds = (self._writing, self._reading, self._glancing)
         self._units: set[asyncio.Task[Any]] = set()
-        self._listener = Listener(self.engine.dialect, url, limits, self._wake)
+        self._listener = Listener(self.engine.dialect, url, limits, self._wake_after)
         self._listening: asyncio.Task[None] | None = None
 
-    def on_commit(self, notify: Callable[[], None]) -> None:
-        """Have `notify()` called after each commit here, and after those elsewhere that were announced."""
-        super().on_commit(notify)
+    def on_commit(self, topic: str, notify: Callable[[], None]) -> None:
+        """Have `notify()` called after each commit, here and elsewhere, that announced `topic`."""
+        super().on_commit(topic, notify)
         with contextlib.suppress(RuntimeError):  # no loop runs yet: the first unit will find one
             self._listen()
 
@@ -66,11 +66,12 @@ class PostgresqlDatabase(Database):
 
         async def write() -> T:
             try:
-                result: T = await self._run(self._writing, _write, unit, args, kwargs)
+                result: T
+                result, announced = await self._run(self._writing, _write, unit, args, kwargs)
             except Refusal as refusal:
                 self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
                 raise
-            self._wake()
+            self._wake(announced)
             return result
 
         return await self._untorn(write())
@@ -132,29 +133,36 @@ class PostgresqlDatabase(Database):
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_task(self._listener.run(self._is_own))
 
-    def _wake(self) -> None:
-        for notify in self._on_commit:
-            asyncio.get_running_loop().call_soon(notify)
+    def _wake(self, topics: Iterable[str]) -> None:
+        if topics:
+            asyncio.get_running_loop().call_soon(self._committed, topics)
+
+    def _wake_after(self, topic: str | None) -> None:
+        """A commit of another instance announced `topic`; or nobody knows what may have been announced."""
+        self._wake(tuple(self._on_commit) if topic is None else (topic,))
 
     def _is_own(self, backend: int) -> bool:
         return self._writing.has(backend)
 
 
-def _write(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    take_announcement(tx)
+def _write(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Collection[str]]:
+    """What the unit returned, and what it announced."""
+    take_announcements(tx)  # those of a unit that failed
     driver: Any = tx.connection.driver_connection
     try:
         with tx.begin():
             result = unit(tx, *args, **kwargs)
-            if take_announcement(tx):
+            announced = take_announcements(tx)
+            if announced:
                 # In one message with the commit, and so in one round trip; the commit that follows finds it done.
-                driver.execute(_NOTIFY_AND_COMMIT, prepare=False)
+                notices = "".join(f"NOTIFY {CHANNEL}, '{topic}'; " for topic in announced)
+                driver.execute(f"{notices}COMMIT".encode(), prepare=False)
             elif driver.pgconn.transaction_status == TransactionStatus.INERROR:
                 # Its COMMIT would be a rollback that reports success.
                 raise RuntimeError("a unit of work went on after a statement of it had failed")
-            return result
+            return result, announced
     except RolledBack as rolled_back:
-        return rolled_back.result
+        return rolled_back.result, ()
 
 
 def _read(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -206,5 +214,4 @@ _UNAVAILABLE = frozenset({"25006", "55P03"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58", "XX"})
 """Connection, authorization, no such database, resources, operator, system, internal (PostgreSQL, appendix A)."""
 
-_NOTIFY_AND_COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
 _READ_ONLY = text("SELECT current_setting('transaction_read_only') = 'on'")

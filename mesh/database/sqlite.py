@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from mesh import telemetry
-from mesh.database.unit import Database, RolledBack, unavailable
+from mesh.database.unit import Database, RolledBack, take_announcements, unavailable
 from mesh.errors import Refusal
 
 BUSY_TIMEOUT = timedelta(seconds=5)
@@ -52,15 +52,22 @@ class SqliteDatabase(Database):
     async def write(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)` on the thread that writes."""
         loop = asyncio.get_running_loop()
+        announced: list[str] = []
+
+        def whole(tx: Connection) -> T:
+            take_announcements(tx)  # those of a unit that failed
+            result = unit(tx, *args, **kwargs)
+            announced.extend(take_announcements(tx))
+            return result
 
         def run() -> T:
             try:
-                result: T = self._write_lane.run(unit, *args, **kwargs)
+                result: T = self._write_lane.run(whole)
             except Refusal as refusal:
                 self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
                 raise
-            if self._on_commit:
-                loop.call_soon_threadsafe(self._committed)
+            if announced:
+                loop.call_soon_threadsafe(self._committed, announced)
             return result
 
         return await _on(self._writer, run)

@@ -1,7 +1,7 @@
 """The contract of the unit of work, for both engines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -40,7 +40,7 @@ class Database(ABC):
     """For migrations, which run before anything else does; it keeps no connection open."""
 
     def __init__(self) -> None:
-        self._on_commit: list[Callable[[], None]] = []
+        self._on_commit: dict[str, list[Callable[[], None]]] = {}
         self._write_failed = False
 
     @staticmethod
@@ -62,13 +62,12 @@ class Database(ABC):
             return PostgresqlDatabase(parsed, limits or Limits())
         raise ValueError(f"not a database that this version can use: {parsed.render_as_string()}")
 
-    def on_commit(self, notify: Callable[[], None]) -> None:
-        """Have `notify()` called on the event loop after each unit that committed through `write`.
+    def on_commit(self, topic: str, notify: Callable[[], None]) -> None:
+        """Have `notify()` called on the event loop after each unit that announced `topic` and committed.
 
-        On PostgreSQL also after units of other instances that were announced, and after a time in which such notices
-        may have been missed.
+        On PostgreSQL also after those of other instances, and after a time in which their notices may have been missed.
         """
-        self._on_commit.append(notify)
+        self._on_commit.setdefault(topic, []).append(notify)
 
     async def listen(self) -> None:  # noqa: B027 - there is nothing to listen to on SQLite
         """Wait until the notices of other instances are heard, but no longer than connecting may take."""
@@ -103,10 +102,11 @@ class Database(ABC):
     def close(self) -> None:
         """Close every connection. SQLite lets the units that run end; on PostgreSQL they are rolled back."""
 
-    def _committed(self) -> None:
-        """Tell those who asked for it that a unit committed. On the event loop's thread."""
-        for notify in self._on_commit:
-            notify()
+    def _committed(self, topics: Iterable[str]) -> None:
+        """Tell those who asked for it that a unit committed which announced these. On the event loop's thread."""
+        for topic in topics:
+            for notify in self._on_commit.get(topic, ()):
+                notify()
 
     def _failed_of_late(self) -> bool:
         """Whether a write failed since this was asked last."""
@@ -114,14 +114,18 @@ class Database(ABC):
         return failed
 
 
-def announce(tx: Connection) -> None:
-    """Have the commit of this unit, which runs in `write`, noticed by the other instances too."""
-    tx.info[_ANNOUNCED] = True
+def announce(tx: Connection, topic: str) -> None:
+    """Have the commit of this unit, which runs in `write`, noticed by whoever asked for `topic`, on every instance.
+
+    A topic is a word of lowercase letters.
+    """
+    tx.info.setdefault(_ANNOUNCED, set()).add(topic)
 
 
-def take_announcement(tx: Connection) -> bool:
-    """Whether `announce` was called in this unit; the next unit on the connection begins without it."""
-    return bool(tx.info.pop(_ANNOUNCED, False))
+def take_announcements(tx: Connection) -> Collection[str]:
+    """What was announced in this unit; the next unit on the connection begins without it."""
+    announced: Collection[str] = tx.info.pop(_ANNOUNCED, ())
+    return announced
 
 
 def unavailable() -> Refusal:

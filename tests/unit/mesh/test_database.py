@@ -8,9 +8,9 @@ from moorage.errors.v1.errors_pb2 import Reason
 from sqlalchemy import Connection, column, select, table, text, update
 from sqlalchemy.exc import IntegrityError
 
-from mesh.database import Database, RolledBack
+from mesh.database import Database, RolledBack, announce
 from mesh.errors import Refusal
-from tests.unit.mesh.units import create, insert, values
+from tests.unit.mesh.units import TOPIC, create, insert, insert_and_announce, values
 
 
 @pytest.fixture
@@ -81,16 +81,28 @@ async def test_units_that_write_at_once_and_lock_what_they_read_lose_nothing(dat
     assert await database.read(values) == [50]
 
 
-async def test_a_read_or_a_failure_notices_nobody(database: Database) -> None:
+async def test_only_a_commit_that_announced_the_topic_is_noticed(database: Database) -> None:
     noticed = asyncio.Event()
     await database.write(create)
     await database.listen()
-    database.on_commit(noticed.set)
+    database.on_commit(TOPIC, noticed.set)
     await database.read(values)
     await database.check()
-    with pytest.raises(ZeroDivisionError):
-        await database.write(lambda tx: 1 // 0)
+    for failure in (ZeroDivisionError(), KeyError()):
+        with pytest.raises(type(failure)):
+            await database.write(announcing, failure)
+    await database.write(announcing, RolledBack(None))
+    await database.write(insert, 1)
+    await database.write(lambda tx: announce(tx, "another"))
     assert not noticed.is_set()
+    await database.write(insert_and_announce, 2)
+    async with asyncio.timeout(20):
+        await noticed.wait()
+
+
+def announcing(tx: Connection, failure: Exception) -> None:
+    announce(tx, TOPIC)
+    raise failure
 
 
 async def test_a_failure_is_told_without_the_values_of_its_statement(database: Database) -> None:

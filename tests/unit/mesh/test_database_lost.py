@@ -15,7 +15,7 @@ from mesh.database import Database
 from mesh.errors import Refusal
 from tests.support.postgresql import PostgresqlServer
 from tests.support.wait import eventually
-from tests.unit.mesh.units import PATIENT, create, insert, values
+from tests.unit.mesh.units import PATIENT, TOPIC, create, insert, values
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ async def test_a_server_that_is_gone_is_unavailable_and_all_goes_on_when_it_is_b
         await asyncio.gather(*(database.write(insert, value) for value in await fresh(database)))
         before = await database.read(values)
         noticed = asyncio.Event()
-        database.on_commit(noticed.set)
+        database.on_commit(TOPIC, noticed.set)
         server.kill()
         await unavailable(database.write, insert, 0)
         await unavailable(database.read, values)

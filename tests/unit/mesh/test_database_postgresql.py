@@ -15,7 +15,7 @@ from mesh.database import Database, Limits, announce
 from mesh.errors import Refusal
 from tests.support.postgresql import PostgresqlServer
 from tests.support.wait import eventually
-from tests.unit.mesh.units import PATIENT, create, insert, values
+from tests.unit.mesh.units import PATIENT, TOPIC, create, insert, insert_and_announce, values
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ async def test_a_commit_is_noticed_even_when_its_caller_has_gone(database: Datab
 
     def slow(tx: Connection) -> None:
         wait_for_the_lock(tx)
-        insert(tx, 1)
+        insert_and_announce(tx, 1)
 
     await database.write(create)
     await database.listen()
-    database.on_commit(noticed.set)
+    database.on_commit(TOPIC, noticed.set)
     holder = await locked(url)
     task = asyncio.create_task(database.write(slow))
     await someone_waits(holder)
@@ -127,7 +127,7 @@ async def test_a_unit_that_goes_on_after_a_failed_statement_is_not_taken_for_com
         with pytest.raises(IntegrityError):
             insert(tx, 1)
         if announced:
-            announce(tx)
+            announce(tx, TOPIC)
 
     await database.write(create)
     for announced in (False, True):
@@ -176,20 +176,21 @@ async def test_an_announced_commit_is_noticed_by_every_instance_once(open_databa
                 news.clear()
                 await news.wait()
 
-    def announced(tx: Connection, value: int) -> None:
+    def announced(tx: Connection, value: int, topic: str = TOPIC) -> None:
         insert(tx, value)
-        announce(tx)
+        announce(tx, topic)
 
     await here.write(create)
     await here.listen()
     await there.listen()
-    here.on_commit(lambda: count("here"))
-    there.on_commit(lambda: count("there"))
-    await here.write(insert, 1)  # without a word to others
-    await here.write(announced, 2)
-    await until({"here": 2, "there": 1})
-    await there.write(announced, 3)
-    await until({"here": 3, "there": 2})
+    here.on_commit(TOPIC, lambda: count("here"))
+    there.on_commit(TOPIC, lambda: count("there"))
+    await here.write(insert, 1)  # without a word
+    await here.write(announced, 2, "another")
+    await here.write(announced, 3)
+    await until({"here": 1, "there": 1})
+    await there.write(announced, 4)
+    await until({"here": 2, "there": 2})
 
 
 async def test_what_is_announced_and_not_committed_is_noticed_by_nobody(open_database: Callable[..., Database]) -> None:
@@ -197,12 +198,12 @@ async def test_what_is_announced_and_not_committed_is_noticed_by_nobody(open_dat
     noticed = asyncio.Event()
 
     def fails(tx: Connection) -> None:
-        announce(tx)
+        announce(tx, TOPIC)
         raise KeyError("on purpose")
 
     await here.write(create)
     await there.listen()
-    there.on_commit(noticed.set)
+    there.on_commit(TOPIC, noticed.set)
     with pytest.raises(KeyError):
         await here.write(fails)
     await here.write(insert, 1)  # on the same connection; what failed is not announced by it

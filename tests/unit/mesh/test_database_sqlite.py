@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from mesh.database import Database
 from mesh.errors import Refusal
-from tests.unit.mesh.units import create, insert, values
+from tests.unit.mesh.units import TOPIC, create, insert, insert_and_announce, values
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ async def test_a_commit_is_noticed_even_when_its_caller_has_gone(database: Datab
     def slow(tx: Connection) -> None:
         begun.set()
         assert go_on.wait(10)
-        insert(tx, 1)
+        insert_and_announce(tx, 1)
 
     await database.write(create)
-    database.on_commit(noticed.set)
+    database.on_commit(TOPIC, noticed.set)
     task = asyncio.create_task(database.write(slow))
     await asyncio.to_thread(begun.wait, 10)
     task.cancel()

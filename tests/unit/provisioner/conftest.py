@@ -44,9 +44,9 @@ class Provisioner:
         return message
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        """Wait, from one commit to the next, until `holds()`."""
+        """Wait, while an operation moves on, until `holds()`."""
         committed = asyncio.Event()
-        self.database.on_commit(committed.set)
+        self.database.on_commit(store.OPERATIONS, committed.set)
         async with asyncio.timeout(DEADLINE):
             while not await holds():
                 await committed.wait()
