@@ -65,6 +65,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     provider = key_provider(settings)
     database = Database.open(settings.database, Limits(connections=settings.database_connections))
     stack.callback(database.close)
+    await database.reach(settings.database_wait)  # where it does not come, `prepare` says what is wrong
     prepare(database.engine, metadata, "director", migrate=settings.migrate)
     await database.write(create_plane, _new_id())
     await database.listen()

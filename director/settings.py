@@ -37,6 +37,10 @@ class DirectorSettings:
     database_connections: int = 12
     """How many connections to PostgreSQL one Director makes, at most; one more hears what the others commit."""
 
+    database_wait: float = 60.0
+    """How long a Director that starts waits for a PostgreSQL server that does not take connections yet, before it ends
+    with status 17. A supervisor that waits for its readiness must wait for longer."""
+
     migrate: bool = True
     """Whether a database of an earlier release is migrated at the start; `moorage director migrate` does it apart."""
 

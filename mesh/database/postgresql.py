@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -21,6 +22,7 @@ from mesh.backoff import Backoff
 from mesh.database.connections import Connections, new_engine
 from mesh.database.limits import Limits
 from mesh.database.listener import CHANNEL, Listener
+from mesh.database.reach import reach
 from mesh.database.unit import Database, RolledBack, take_announcements, unavailable
 from mesh.errors import Refusal
 
@@ -42,6 +44,7 @@ class PostgresqlDatabase(Database):
         super().__init__()
         url = url.set(drivername="postgresql+psycopg")
         self.engine = new_engine(url, limits, "READ COMMITTED")
+        self._reach = partial(reach, url, limits)
         self._writing = Connections(url, limits, "READ COMMITTED", read_only=False)
         self._reading = Connections(url, limits, "REPEATABLE READ", read_only=True)
         self._glancing = Connections(url, limits, "AUTOCOMMIT", read_only=True)
@@ -55,6 +58,10 @@ class PostgresqlDatabase(Database):
         super().on_commit(topic, notify)
         with contextlib.suppress(RuntimeError):  # no loop runs yet: the first unit will find one
             self._listen()
+
+    async def reach(self, within: float) -> bool:
+        """Wait until the server takes connections, but no longer than `within` seconds; says whether it does."""
+        return await self._reach(within)
 
     async def listen(self) -> None:
         """Wait until notices are heard, but no longer than connecting may take."""

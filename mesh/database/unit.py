@@ -69,6 +69,10 @@ class Database(ABC):
         """
         self._on_commit.setdefault(topic, []).append(notify)
 
+    async def reach(self, within: float) -> bool:
+        """Wait until the server takes connections, but no longer than `within` seconds; says whether it does."""
+        return True  # there is no server of SQLite
+
     async def listen(self) -> None:  # noqa: B027 - there is nothing to listen to on SQLite
         """Wait until the notices of other instances are heard, but no longer than connecting may take."""
 

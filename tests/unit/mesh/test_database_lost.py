@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from moorage.errors.v1.errors_pb2 import Reason
 from sqlalchemy import Connection, text
+from structlog.testing import capture_logs
 
 from mesh.database import Database
 from mesh.errors import Refusal
@@ -129,6 +130,48 @@ async def test_a_database_that_is_not_there_yet_is_unavailable_and_then_used(ser
     server.start()
     assert await database.read(lambda tx: tx.execute(text("SELECT 1")).scalar()) == 1
     database.close()
+
+
+async def test_a_server_that_starts_later_is_reached_as_soon_as_it_does(server: PostgresqlServer, url: str) -> None:
+    server.kill()
+    database = Database.open(url, PATIENT)
+    with capture_logs() as logged:
+
+        async def waits() -> bool:
+            return "waiting for the database" in [each["event"] for each in logged]
+
+        try:
+            reached = asyncio.create_task(database.reach(50))
+            await eventually("it says that it waits", waits)
+        finally:
+            server.start()
+        assert await reached
+    assert await database.read(lambda tx: tx.execute(text("SELECT 1")).scalar()) == 1
+    database.close()
+
+
+async def test_a_server_that_does_not_start_is_waited_for_no_longer_than_asked(
+    server: PostgresqlServer, url: str
+) -> None:
+    server.kill()
+    database = Database.open(url, PATIENT)
+    try:
+        assert not await database.reach(0.1)
+    finally:
+        server.start()
+    database.close()
+
+
+async def test_a_server_that_has_no_such_database_or_lets_nobody_in_is_not_waited_for(
+    server: PostgresqlServer,
+) -> None:
+    server.require_password("nobody")
+    for url in (server.url("nowhere"), server.url().replace("moorage@", "nobody:wrong@")):
+        database = Database.open(url, PATIENT)
+        async with asyncio.timeout(30):
+            assert await database.reach(3600)
+        await unavailable(database.check)
+        database.close()
 
 
 async def test_a_password_may_come_from_a_file_and_is_told_to_nobody(
