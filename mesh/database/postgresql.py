@@ -115,7 +115,11 @@ class PostgresqlDatabase(Database):
         task = asyncio.create_task(work)
         self._units.add(task)
         task.add_done_callback(self._units.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_see)
+            raise
 
     async def _run(
         self, connections: Connections, run: Callable[..., Any], unit: Callable[..., Any], args: Any, kwargs: Any
@@ -150,6 +154,13 @@ class PostgresqlDatabase(Database):
 
     def _is_own(self, backend: int) -> bool:
         return self._writing.has(backend)
+
+
+def _see(task: asyncio.Task[Any]) -> None:
+    """Look at what became of a unit whose caller went: a refusal was for the caller alone, a fault is for the log."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, Refusal):
+        _log.error("a unit of work failed", exc_info=error)
 
 
 def _write(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Collection[str]]:

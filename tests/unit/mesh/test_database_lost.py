@@ -1,6 +1,8 @@
 """What comes of the loss of a PostgreSQL server, and of its return."""
 
 import asyncio
+import gc
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +122,59 @@ async def test_a_commit_that_is_not_answered_is_not_taken_for_done(server: Postg
     await task
     server.start()
     assert await database.read(values) == []
+    database.close()
+
+
+async def test_a_unit_that_is_lost_after_its_caller_went_leaves_one_line_and_no_unseen_exception(
+    server: PostgresqlServer, url: str
+) -> None:
+    async def at_work() -> bool:
+        query = text("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        return bool(await database.read(lambda tx: tx.execute(query).scalar()))
+
+    async def is_lost() -> bool:
+        return "database unavailable" in [each["event"] for each in logged]
+
+    unseen: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    database = Database.open(url, PATIENT)
+    caller = asyncio.create_task(database.write(lambda tx: tx.execute(text("SELECT pg_sleep(600)"))))
+    await eventually("the unit is at work", at_work)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    with capture_logs() as logged:
+        server.kill()
+        try:
+            await eventually("the unit is lost", is_lost)
+        finally:
+            server.start()
+    assert await database.glance(lambda tx: tx.execute(text("SELECT 1")).scalar()) == 1
+    gc.collect()
+    assert unseen == []
+    database.close()
+
+
+async def test_a_unit_that_is_at_fault_after_its_caller_went_is_told_to_the_log(url: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def is_at_fault(_: Connection) -> None:
+        begun.set()
+        assert go_on.wait(50)
+        raise LookupError("a fault of the unit")
+
+    async def is_told() -> bool:
+        return "a fault of the unit" in [str(each.get("exc_info")) for each in logged]
+
+    database = Database.open(url, PATIENT)
+    with capture_logs() as logged:
+        caller = asyncio.create_task(database.write(is_at_fault))
+        assert await asyncio.to_thread(begun.wait, 50)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go_on.set()
+        await eventually("the fault is told", is_told)
     database.close()
 
 
