@@ -108,7 +108,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     )
     host = Host(tmp_path, reader)
     yield host
-    for driver in host.drivers:
+    for driver in reversed(host.drivers):  # the one at work first: it would start again what another one ends
         await driver.remove(RUNTIME)
     transport.close()
 
