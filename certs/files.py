@@ -1,7 +1,10 @@
 """Writing files that survive a crash and that nobody else may read."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -32,6 +35,26 @@ def replace(path: Path, content: bytes, mode: int) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def appearing(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file to write to, which is at `path` after the block: whole and on the disk, or, where that raised, not at all.
+
+    Raises `FileExistsError` where there is something at `path` by then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        path.hardlink_to(temporary)  # a rename would replace what is there
+    finally:
+        temporary.unlink()
     sync_folder(path.parent)
 
 

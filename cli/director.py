@@ -38,3 +38,29 @@ director.add_command(
         _output,
     )
 )
+director.add_command(
+    program(
+        "director",
+        "export",
+        "director.export_registry",
+        "Write the whole registry to a file, to be imported into another database; Directors may run meanwhile.",
+        click.Option(
+            ["-o", "--output"],
+            metavar="FILE",
+            default="-",
+            show_default=True,
+            help="A new file, for its owner's eyes only; - for standard output.",
+        ),
+    )
+)
+director.add_command(
+    program(
+        "director",
+        "import",
+        "director.import_registry",
+        "Fill a database on which no Director has done anything yet. INPUT is what was exported: a file, or - for"
+        " standard input.",
+        _output,
+        click.Argument(["input"], metavar="INPUT"),
+    )
+)

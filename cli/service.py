@@ -19,28 +19,30 @@ def service(name: str, title: str, *more: click.Option, help: str = "") -> click
     return group
 
 
-def program(service: str, command: str, module: str, help: str, *more: click.Option) -> click.Command:
-    """A command that is `python -m MODULE`, with the settings of a service and the options that were given to it."""
+def program(service: str, command: str, module: str, help: str, *more: click.Parameter) -> click.Command:
+    """A command that is `python -m MODULE`, with the settings of a service and what else was given to it."""
     config = click.Option(
         ["--config"],
         metavar="FILE",
         help=f"TOML file with a section [{service}]; MOORAGE_{service.upper()}_* variables stand above it.",
     )
-    options = [config, *more]
-    run: Callable[..., None] = partial(_run_module, f"moorage {service} {command}", module, options)
-    return click.Command(command, params=list[click.Parameter](options), callback=run, help=help)
+    parameters = [config, *more]
+    run: Callable[..., None] = partial(_run_module, f"moorage {service} {command}", module, parameters)
+    return click.Command(command, params=parameters, callback=run, help=help)
 
 
-def _run_module(name: str, module: str, options: Sequence[click.Option], **values: object) -> None:
-    given = ((option, values[option.name or ""]) for option in options)
-    sys.argv = [name, *(word for option, value in given for word in _words(option, value))]
+def _run_module(name: str, module: str, parameters: Sequence[click.Parameter], **values: object) -> None:
+    given = ((parameter, values[parameter.name or ""]) for parameter in parameters)
+    sys.argv = [name, *(word for parameter, value in given for word in _words(parameter, value))]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def _words(option: click.Option, value: object) -> list[str]:
-    """What was said of an option, as the module's own command line takes it."""
-    flag = option.opts[-1]
-    if option.is_flag:
+def _words(parameter: click.Parameter, value: object) -> list[str]:
+    """What was said of an option or argument, as the module's own command line takes it; arguments come last."""
+    if not isinstance(parameter, click.Option):
+        return ["--", str(value)]
+    flag = parameter.opts[-1]
+    if parameter.is_flag:
         return [flag] if value else []
     return [] if value is None else [flag, str(value)]
 

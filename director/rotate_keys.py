@@ -5,7 +5,6 @@ comes along on standard error.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from director.keys import key_provider
 from director.rotation import Rotation, rewrap, rotate
 from director.settings import DirectorSettings
 from director.store import keys as store
+from director.summary import summary
 from mesh import telemetry
 from mesh.database import Database
 from mesh.exits import Exit, Stopped
@@ -49,7 +49,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         raise Stopped(Exit.SERVICE_FAILED, str(refused)) from refused
     finally:
         database.close()
-    _print(asdict(done), is_json=arguments.output == "json")
+    sys.stdout.write(summary(asdict(done), is_json=arguments.output == "json"))
     if isinstance(done, Rotation) and done.unreadable:
         raise Stopped(
             Exit.SERVICE_FAILED,
@@ -66,26 +66,6 @@ async def _done(database: Database, provider: KeyProvider, *, rewraps: bool) -> 
 
 def _tell(line: str) -> None:
     sys.stderr.write(f"director: {line}\n")
-
-
-def _print(done: dict[str, Any], *, is_json: bool) -> None:
-    if is_json:
-        sys.stdout.write(json.dumps(done, indent=2) + "\n")
-        return
-    lines = {f"{name}:": _text(value) for name, value in done.items()}
-    width = max(map(len, lines))
-    sys.stdout.write("".join(f"{name:{width}}  {text}".rstrip() + "\n" for name, text in lines.items()))
-
-
-def _text(value: Any) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case dict():
-            return ", ".join(f"{name} {count}" for name, count in value.items())
-        case list():
-            return ", ".join(value)
-    return str(value)
 
 
 if __name__ == "__main__":

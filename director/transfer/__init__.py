@@ -1,0 +1,1 @@
+"""Moving a whole registry from one database to another, by a file of JSON lines."""
