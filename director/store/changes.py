@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from director.store.tables import changes, plane
-from mesh.database import announce
+from mesh.database import Prepared, announce
 
 TOPIC = "changes"
 """Announced when the log grows."""
@@ -24,26 +24,26 @@ class PlaneRow(NamedTuple):
 
 def read_plane(tx: Connection) -> PlaneRow:
     """The plane as it is at this point of the transaction."""
-    return PlaneRow(*tx.execute(_PLANE).one())
+    return _plane(tx, _PLANE)
 
 
 def lock_plane(tx: Connection) -> PlaneRow:
     """The plane, held against every other mutation until the transaction ends."""
-    return PlaneRow(*tx.execute(_PLANE_LOCKED).one())
+    return _plane(tx, _PLANE_LOCKED)
 
 
 def create_plane(tx: Connection, plane_id: str) -> None:
     """Begin a plane at revision 0, unless the database holds one already."""
-    if tx.execute(_PLANE).first() is None:
+    if _PLANE.first(tx, {}) is None:
         with suppress(IntegrityError), tx.begin_nested():  # another instance began it at the same time
             tx.execute(insert(plane).values(id=1, plane_id=plane_id, revision=0, horizon=0))
 
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Move the plane to `revision` and write the rows that it consists of; every instance hears of its commit."""
-    tx.execute(_ADVANCE, {"to": revision})
+    _ADVANCE.run(tx, {"to": revision})
     announce(tx, TOPIC)
-    tx.execute(_APPEND, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
+    _APPEND.run_each(tx, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
 
 
 def read_after(tx: Connection, revision: int, until: int | None = None) -> Sequence[Row[Any]]:
@@ -54,7 +54,15 @@ def read_after(tx: Connection, revision: int, until: int | None = None) -> Seque
     return tx.execute(query.order_by(changes.c.revision, changes.c.position)).all()
 
 
-_PLANE = select(plane.c.plane_id, plane.c.revision, plane.c.horizon)
-_PLANE_LOCKED = _PLANE.with_for_update()
-_ADVANCE = update(plane).values(revision=bindparam("to"))
-_APPEND = insert(changes)
+def _plane(tx: Connection, statement: Prepared) -> PlaneRow:
+    row = statement.first(tx, {})
+    if row is None:
+        raise LookupError("the database holds no plane")
+    return PlaneRow(**row)
+
+
+_SELECT_PLANE = select(plane.c.plane_id, plane.c.revision, plane.c.horizon)
+_PLANE = Prepared(_SELECT_PLANE)
+_PLANE_LOCKED = Prepared(_SELECT_PLANE.with_for_update())
+_ADVANCE = Prepared(update(plane).values(revision=bindparam("to")))
+_APPEND = Prepared(insert(changes), [column.name for column in changes.c])

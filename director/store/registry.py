@@ -9,7 +9,6 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    Update,
     bindparam,
     delete,
     func,
@@ -36,6 +35,7 @@ from director.store.tables import (
     specification_fetches,
     specifications,
 )
+from mesh.database import Prepared
 
 Values = Mapping[str, Any]
 """Columns and their values: a row that was read, or one to be written."""
@@ -57,26 +57,30 @@ class Registry:
         self.name = name
         self._id: Column[str] = table.c[key]
         self._order = [table.c[name] for name in ((scope, name) if scope else (name,))]
-        self._find = self._select().where(self._id == bindparam("id"))
-        self._holder = select(self._id).where(*(column == bindparam(column.name) for column in self._order))
+        self._find = Prepared(self._select().where(self._id == bindparam("id")))
+        self._holder = Prepared(select(self._id).where(*(column == bindparam(column.name) for column in self._order)))
         self._count = select(func.count()).select_from(table).where(self._order[0] == bindparam("scope"))
-        self._insert = insert(table)
-        self._delete = delete(table).where(self._id == bindparam("id"))
-        self._updates: dict[tuple[str, ...], Update] = {}
+        self._delete = Prepared(delete(table).where(self._id == bindparam("id")))
+        self._inserts: dict[tuple[str, ...], Prepared] = {}
+        self._updates: dict[tuple[str, ...], Prepared] = {}
         self.search = Search(self._select_listed(), self._id, self._order, labels, self._scopes())
 
     def find(self, tx: Connection, id: str) -> Values | None:
         """The row with this id."""
-        row = tx.execute(self._find, {"id": id}).first()
-        return row._asdict() if row is not None else None
+        return self._find.first(tx, {"id": id})
 
     def holder(self, tx: Connection, values: Values) -> str | None:
         """The id of the row that has the name, and is in the scope, of `values`."""
-        return tx.execute(self._holder, {c.name: values[c.name] for c in self._order}).scalar()
+        row = self._holder.first(tx, {c.name: values[c.name] for c in self._order})
+        return row[self.key] if row is not None else None
 
     def insert(self, tx: Connection, values: Values) -> None:
         """Write a new row."""
-        tx.execute(self._insert, dict(values))
+        columns = tuple(values)
+        statement = self._inserts.get(columns)
+        if statement is None:
+            statement = self._inserts[columns] = Prepared(insert(self.table), columns)
+        statement.run(tx, values)
 
     def update(self, tx: Connection, id: str, values: Values) -> None:
         """Set some columns of a row."""
@@ -84,8 +88,9 @@ class Registry:
         statement = self._updates.get(columns)
         if statement is None:
             changed = {name: bindparam(f"new_{name}", type_=self.table.c[name].type) for name in columns}
-            statement = self._updates[columns] = update(self.table).where(self._id == bindparam("id")).values(changed)
-        tx.execute(statement, {"id": id, **{f"new_{name}": value for name, value in values.items()}})
+            matching = update(self.table).where(self._id == bindparam("id"))
+            statement = self._updates[columns] = Prepared(matching.values(changed))
+        statement.run(tx, {"id": id, **{f"new_{name}": value for name, value in values.items()}})
 
     def update_all(self, tx: Connection, ids: Collection[str], values: Values) -> None:
         """Set some columns of several rows to the same values."""
@@ -94,7 +99,7 @@ class Registry:
 
     def delete(self, tx: Connection, id: str) -> None:
         """Remove a row, with those that hang on it."""
-        tx.execute(self._delete, {"id": id})
+        self._delete.run(tx, {"id": id})
 
     def present(self, tx: Connection, ids: Collection[str]) -> set[str]:
         """Those of `ids` that exist."""

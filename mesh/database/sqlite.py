@@ -43,11 +43,14 @@ class SqliteDatabase(Database):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self.engine = _engine(path, writes=True)
+        event.listen(self.engine, "begin", lambda connection: _driver(connection).execute("BEGIN IMMEDIATE"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
-        self._write_lane = _Lane(self.engine)
-        self._read_lane = _Lane(_engine(path, writes=False))
-        self._glance_lane = _StatementLane(_engine(path, writes=False, transactions=False))
+        # A transaction that begins by reading and then writes can find the database locked by another's write, with no
+        # way to wait for it; one that takes the lock at its begin waits its turn.
+        self._write_lane = _Lane(_engine(path, writes=True), "BEGIN IMMEDIATE")
+        self._read_lane = _Lane(_engine(path, writes=False), "BEGIN")
+        self._glance_lane = _Lane(_engine(path, writes=False), None)
 
     async def write(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)` on the thread that writes."""
@@ -97,13 +100,18 @@ class SqliteDatabase(Database):
             executor.shutdown(wait=True, cancel_futures=True)
             lane.close()
         self._glance_lane.close()
+        self.engine.dispose()
 
 
 class _Lane:
-    """Runs units on one connection a thread: checking one out anew for each would cost as much as a small unit."""
+    """Runs units on one connection a thread: checking one out anew for each would cost as much as a small unit.
 
-    def __init__(self, engine: Engine) -> None:
+    For the same reason transactions are begun, by `begin`, and ended at the driver; without it there is none.
+    """
+
+    def __init__(self, engine: Engine, begin: str | None) -> None:
         self._engine = engine
+        self._begin = begin
         self._local = threading.local()
         self._open: set[Connection] = set()
 
@@ -121,8 +129,18 @@ class _Lane:
             raise unavailable() from error
 
     def _run(self, connection: Connection, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with connection.begin():
+        if self._begin is None:
             return unit(connection, *args, **kwargs)
+        driver = _driver(connection)
+        driver.execute(self._begin)
+        try:
+            result = unit(connection, *args, **kwargs)
+            driver.commit()
+        except BaseException:
+            driver.rollback()
+            connection.rollback()  # what SQLAlchemy knows of the transaction
+            raise
+        return result
 
     def close(self) -> None:
         while self._open:
@@ -145,13 +163,6 @@ class _Lane:
             connection.close()
 
 
-class _StatementLane(_Lane):
-    """Runs units outside of transactions, on an engine that knows none."""
-
-    def _run(self, connection: Connection, unit: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return unit(connection, *args, **kwargs)
-
-
 async def _on(executor: Executor, run: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(executor, run)
 
@@ -161,7 +172,12 @@ def _is_of_the_database(cause: BaseException | None) -> bool:
     return isinstance(cause, sqlite3.OperationalError) or type(cause) is sqlite3.DatabaseError
 
 
-def _engine(path: Path, *, writes: bool, transactions: bool = True) -> Engine:
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _engine(path: Path, *, writes: bool) -> Engine:
+    """An engine whose driver begins no transaction by itself."""
     engine = sqlalchemy.create_engine(
         sqlalchemy.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -180,16 +196,5 @@ def _engine(path: Path, *, writes: bool, transactions: bool = True) -> Engine:
         }
         for name, value in pragmas.items():
             connection.execute(f"PRAGMA {name} = {value}")
-
-    if not transactions:
-        return engine  # the driver begins none by itself, and nobody tells it to
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that begins by reading and then writes can find the database locked by another's write, with
-        # no way to wait for it; one that takes the lock at its begin waits its turn.
-        # Said to the driver itself: by way of SQLAlchemy it would cost as much as a small query.
-        driver: Any = connection.connection.driver_connection
-        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -1,0 +1,97 @@
+"""Statements that run often: SQLAlchemy compiles each once, and the driver itself runs it.
+
+Between two calls of a service a processor forgets what it knew, and SQLAlchemy's way through a statement is long:
+of one small SELECT it is most of the cost (decision 15). What a statement says is SQLAlchemy's, for both engines.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy.types import TypeEngine
+
+Statement: TypeAlias = "Select[Any] | Insert | Update | Delete"
+Convert: TypeAlias = Callable[[Any], Any]
+
+
+class Prepared:
+    """A statement, to be run with values for its parameters.
+
+    `keys` are the columns that an INSERT sets; all that an UPDATE sets are parameters of it. A parameter that stands
+    for a list (`IN`) is not known here. What fails raises the driver's own error, which the unit's caller knows too.
+    """
+
+    def __init__(self, statement: Statement, keys: Collection[str] | None = None) -> None:
+        self._statement = statement
+        self._keys = keys
+        self._compiled: dict[str, _Compiled] = {}
+
+    def first(self, tx: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The first row, by the names of its columns."""
+        compiled = self._of(tx)
+        row = _driver(tx).execute(compiled.sql, compiled.parameters(values)).fetchone()
+        return compiled.named(row) if row is not None else None
+
+    def run(self, tx: Connection, values: Mapping[str, Any]) -> int:
+        """Run it; says how many rows it wrote."""
+        compiled = self._of(tx)
+        count: int = _driver(tx).execute(compiled.sql, compiled.parameters(values)).rowcount
+        return count
+
+    def run_each(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it with the values of each row."""
+        compiled = self._of(tx)
+        _driver(tx).cursor().executemany(compiled.sql, [compiled.parameters(row) for row in rows])
+
+    def _of(self, tx: Connection) -> "_Compiled":
+        compiled = self._compiled.get(tx.dialect.name)
+        if compiled is None:
+            compiled = self._compiled[tx.dialect.name] = _Compiled(self._statement, tx.dialect, self._keys)
+        return compiled
+
+
+class _Compiled:
+    """A statement for one kind of database: its text, and how values get into it and out of it."""
+
+    def __init__(self, statement: Statement, dialect: Dialect, keys: Collection[str] | None) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(keys) if keys else None)
+        if any(bind.expanding for bind in compiled.binds.values()):
+            raise ValueError("a statement with a parameter that stands for a list cannot be prepared")
+        self.sql = compiled.string
+        self._names = compiled.positiontup
+        self._constants = {name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required}
+        self._into = [
+            (name, convert)
+            for name, bind in compiled.binds.items()
+            if (convert := _implemented(bind.type, dialect).bind_processor(dialect)) is not None
+        ]
+        columns = statement.exported_columns
+        self._columns = tuple(map(str, columns.keys()))
+        self._out_of = [
+            (name, convert)
+            for name, column in zip(self._columns, columns.values(), strict=True)
+            if (convert := _implemented(column.type, dialect).result_processor(dialect, None)) is not None
+        ]
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """As the driver takes them: by position, or by name."""
+        if self._constants or self._into:
+            values = {**self._constants, **values}
+            for name, convert in self._into:
+                values[name] = convert(values[name])
+        return values if self._names is None else [values[name] for name in self._names]
+
+    def named(self, row: Sequence[Any]) -> dict[str, Any]:
+        """A row by the names of its columns."""
+        named = dict(zip(self._columns, row, strict=True))
+        for name, convert in self._out_of:
+            named[name] = convert(named[name])
+        return named
+
+
+def _implemented(type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    return type.dialect_impl(dialect)
+
+
+def _driver(tx: Connection) -> Any:
+    return tx.connection.driver_connection
