@@ -31,6 +31,7 @@ from mesh.errors import Problem, Refusal, Violation
 from mesh.peer import Peers
 from mesh.record import Record
 from mesh.texts import nul_violations
+from mesh.uuids import lower_uuids
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """The largest request that is taken; what is larger, up to the transport's own limit, is refused with a reason."""
@@ -243,6 +244,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
             request: Message = handler.request_deserializer(content)
         except DecodeError as error:
             raise Refusal(Reason.REASON_MESSAGE_MALFORMED, f"the request is not what {method} takes") from error
+        lower_uuids(request)
         check_request(method, grants, caller, request)
         violations = self._validator.collect_violations(request, fail_fast=len(content) > WHOLLY_CHECKED_BYTES)
         if violations:

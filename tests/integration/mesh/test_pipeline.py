@@ -48,6 +48,14 @@ async def test_an_application_may_read_itself_and_no_other(mesh_server: Mesh) ->
     assert (problem.code, problem.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ACCESS_DENIED")
 
 
+async def test_an_id_in_uppercase_is_the_same_to_access_rules_and_to_the_handler(mesh_server: Mesh) -> None:
+    stub = mesh_server.stub("application", ID)
+    request = GetApplicationRequest(application_id=ID.upper())
+    assert (await stub.GetApplication(request)).application.application_id == ID
+    problem = await problem_of(stub.GetApplication(GetApplicationRequest(application_id=OTHER_ID.upper())))
+    assert problem.reason == "ACCESS_DENIED"
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
