@@ -48,7 +48,11 @@ def explained(error: Exception) -> tuple[Exit, str]:
 
 
 # Which exit code a status code gives; reasons that have an exit code of their own come first.
-_REASONS = {"TOKEN_MALFORMED": Exit.TOKEN_MALFORMED, "TOKEN_REFUSED": Exit.TOKEN_REFUSED}
+_REASONS = {
+    "TOKEN_MALFORMED": Exit.TOKEN_MALFORMED,
+    "TOKEN_REFUSED": Exit.TOKEN_REFUSED,
+    "TOO_MANY_STREAMS": Exit.UNAVAILABLE,
+}
 _STATUS_CODES = {
     "INVALID_ARGUMENT": Exit.BAD_INPUT,
     "OUT_OF_RANGE": Exit.BAD_INPUT,

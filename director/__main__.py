@@ -18,6 +18,7 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 from certs.clock import system_clock
 from certs.identity import Identity
 from certs.spiffe import SpiffeId
+from director.downloads import Downloads
 from director.keys import key_provider, open_seal
 from director.networks import NetworkRule
 from director.presence import Presence
@@ -80,7 +81,8 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     application_hub = ApplicationHub(database, trust_domain, bookmark_interval=settings.bookmark_interval)
     await application_hub.start()
     stack.push_async_callback(application_hub.stop)
-    parts = Parts(database, hub, application_hub, inspector, seal, trust_domain, system_clock, _new_id)
+    downloads = Downloads(settings.downloads, settings.downloads_per_caller)
+    parts = Parts(database, hub, application_hub, downloads, inspector, seal, trust_domain, system_clock, _new_id)
     presence = Presence(database, system_clock, timedelta(seconds=settings.stale_after))
     await presence.start()
     stack.push_async_callback(presence.stop)

@@ -59,6 +59,12 @@ class DirectorSettings:
     stale_after: float = 300.0
     """After how long without a call or a stream an Application that was CONNECTED is STALE."""
 
+    downloads: int = 32
+    """How many documents are streamed at once, at most: each, of up to 16 MiB, is in memory until its reader has it."""
+
+    downloads_per_caller: int = 4
+    """How many of them to one caller."""
+
     sealing_key_provider: Literal["file", "command"] = "file"
     """Who wraps data keys from now on: sealing_key, or sealing_key_command. Each unwraps what it wrapped before."""
 

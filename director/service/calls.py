@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from moorage.director.v1.director_pb2_grpc import DirectorServicer
 
 from certs.clock import Clock
+from director.downloads import Downloads
 from director.mutate import Occasion, Unit, mutate
 from director.serving.hub import ApplicationHub
 from director.specifications.inspector import Inspector
@@ -29,6 +30,7 @@ class Parts:
     database: Database
     hub: Hub
     application_hub: ApplicationHub
+    downloads: Downloads
     inspector: Inspector
     seal: Seal
     trust_domain: str

@@ -6,6 +6,7 @@ from moorage.director.v1.specification_pb2 import DownloadSpecificationRequest, 
 
 from director.downloads import read_document
 from director.service.calls import Calls, Context
+from mesh.call import current_caller
 
 PIECE_BYTES = 256 * 1024
 """The most of a document that one message carries."""
@@ -18,7 +19,8 @@ class SpecificationCalls(Calls):
         self, request: DownloadSpecificationRequest, context: Context
     ) -> AsyncGenerator[DownloadSpecificationResponse, None]:
         """Stream a document; the first message, which alone tells the size, is sent for an empty one too."""
-        content = await self._database.read(read_document, request)
-        yield DownloadSpecificationResponse(data=content[:PIECE_BYTES], size_bytes=len(content))
-        for start in range(PIECE_BYTES, len(content), PIECE_BYTES):
-            yield DownloadSpecificationResponse(data=content[start : start + PIECE_BYTES])
+        with self._parts.downloads.one_more(str(current_caller().spiffe_id)):
+            content = await self._database.read(read_document, request)
+            yield DownloadSpecificationResponse(data=content[:PIECE_BYTES], size_bytes=len(content))
+            for start in range(PIECE_BYTES, len(content), PIECE_BYTES):
+                yield DownloadSpecificationResponse(data=content[start : start + PIECE_BYTES])

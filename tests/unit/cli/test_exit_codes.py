@@ -39,6 +39,7 @@ def failed_call(refusal: Refusal) -> grpc.aio.AioRpcError:
         (Reason.REASON_RUNTIME_NOT_READY, Exit.DEADLINE),
         (Reason.REASON_TOKEN_MALFORMED, Exit.TOKEN_MALFORMED),
         (Reason.REASON_TOKEN_REFUSED, Exit.TOKEN_REFUSED),
+        (Reason.REASON_TOO_MANY_STREAMS, Exit.UNAVAILABLE),
         (Reason.REASON_INTERNAL, Exit.UNEXPECTED),
     ],
 )

@@ -124,6 +124,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The service cannot reach its database."""
     REASON_INTERNAL: _Reason.ValueType  # 63
     """A fault of ours. Metadata `request_id` finds it in the service's log."""
+    REASON_TOO_MANY_STREAMS: _Reason.ValueType  # 64
+    """The service streams as much of this at once as it may, to this caller or to all."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason tells one kind of refusal from another. Values are stable: none is renamed or used again."""
@@ -224,6 +226,8 @@ REASON_DATABASE_UNAVAILABLE: Reason.ValueType  # 62
 """The service cannot reach its database."""
 REASON_INTERNAL: Reason.ValueType  # 63
 """A fault of ours. Metadata `request_id` finds it in the service's log."""
+REASON_TOO_MANY_STREAMS: Reason.ValueType  # 64
+"""The service streams as much of this at once as it may, to this caller or to all."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
