@@ -95,11 +95,8 @@ async def create(
 ) -> None:
     """Create a Runtime whole, up to its agent's READY. NAME is a DNS label.
 
-    Shows the Runtime or, with --no-wait, the operation that goes on. Its labels are set once that has ended, or at once
-    with --registry-only.
+    Shows the Runtime or, with --no-wait, the operation that goes on.
     """
-    if labels and not (wait or registry_only):
-        raise click.UsageError("--label takes --wait or --registry-only.", click.get_current_context())
     group_ids = await references.every(plane, references.group_id, groups)
     if registry_only:
         from moorage.director.v1.runtime_pb2 import CreateRuntimeRequest as CreateEntryRequest
@@ -117,6 +114,7 @@ async def create(
         description=description or "",
         event_url=event_url or "",
         group_ids=group_ids,
+        labels=dict(labels),
         driver=driver,
         request_id=new_request_id(request_id),
     )
@@ -126,8 +124,6 @@ async def create(
         return
     metadata = RuntimeOperationMetadata()
     (await ended(plane, operation.name, wait_timeout)).metadata.Unpack(metadata)
-    if labels:
-        await _label(plane, metadata.runtime_id, dict(labels))
     await _show(plane, metadata.runtime_id)
 
 
@@ -255,15 +251,6 @@ async def watch(plane: Connection, runtime: str, once: bool) -> None:
         return watch_configuration(WatchConfigurationRequest(runtime_id=runtime_id, resume=resume))
 
     await show_steps(plane, open_stream, resumable=True, once=once)
-
-
-async def _label(plane: Connection, runtime_id: str, labels: dict[str, str]) -> None:
-    from google.protobuf.field_mask_pb2 import FieldMask
-    from moorage.director.v1.runtime_pb2 import Runtime, UpdateRuntimeRequest
-
-    new = Runtime(runtime_id=runtime_id, labels=labels)
-    request = UpdateRuntimeRequest(runtime=new, update_mask=FieldMask(paths=["labels"]))
-    await plane.director.call(plane.director.stub.UpdateRuntime, request)
 
 
 async def _add_desired_revisions(plane: Connection, runtimes: "Sequence[Runtime]") -> None:

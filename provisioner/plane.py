@@ -25,6 +25,7 @@ _AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.St
 """CANCELLED too: so ends a call on a channel that was closed, long after our certificate's renewal replaced it."""
 _PASSED_ON = {
     Reason.REASON_FIELD_INVALID,
+    Reason.REASON_LABEL_INVALID,
     Reason.REASON_NAME_TAKEN,
     Reason.REASON_GROUP_NOT_FOUND,
     Reason.REASON_RUNTIME_NOT_FOUND,
@@ -110,8 +111,11 @@ class MeshPlane:
 def _creation(
     request: asked.CreateRuntimeRequest, *, request_id: str = "", validate_only: bool = False
 ) -> CreateRuntimeRequest:
+    entry = Runtime(
+        name=request.name, description=request.description, event_url=request.event_url, labels=request.labels
+    )
     return CreateRuntimeRequest(
-        runtime=Runtime(name=request.name, description=request.description, event_url=request.event_url),
+        runtime=entry,
         group_ids=request.group_ids,
         request_id=request_id,
         validate_only=validate_only,

@@ -29,8 +29,9 @@ def name() -> str:
 
 def test_a_runtime_is_created_watched_and_removed(up: Up, name: str) -> None:
     assert moorage(up, "application", "create", name).returncode == Exit.OK
-    assert moorage(up, "group", "create", name, "--application", name).returncode == Exit.OK
-    options = ("--group", name, "--event-url", "https://quay.example", "--label", f"run={name}")
+    selecting = ("--application", name, "--runtime-selector", f"run={name}")
+    assert moorage(up, "group", "create", name, *selecting).returncode == Exit.OK
+    options = ("--event-url", "https://quay.example", "--label", f"run={name}")
     created = moorage(up, "runtime", "create", name, *options, "-o", "json")
     assert created.returncode == Exit.OK, created.stderr
     assert "step 1 of " in created.stderr

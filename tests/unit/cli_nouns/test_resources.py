@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from google.longrunning.operations_pb2 import Operation
 from google.protobuf.message import Message
 from moorage.director.v1 import (
     application_pb2,
@@ -118,9 +119,16 @@ def test_a_runtime_is_registered_with_its_labels(plane: ScriptedPlane, run: Run)
     assert dict(plane.asked("CreateRuntime")[0].runtime.labels) == {"env": "prod"}
 
 
-def test_labels_of_a_runtime_that_is_not_waited_for_are_a_usage_error(plane: ScriptedPlane, run: Run) -> None:
-    assert run("runtime", "create", "quay", "--no-wait", "--label", "env=prod").returncode == Exit.USAGE
-    assert plane.requests == []
+@pytest.mark.parametrize("wait", ["--wait", "--no-wait"])
+def test_a_runtime_is_created_with_its_labels_whether_it_is_waited_for_or_not(
+    plane: ScriptedPlane, run: Run, wait: str
+) -> None:
+    always(plane, "CreateRuntime", Operation(name=f"operations/{OTHER}"))
+    always(plane, "WaitOperation", Operation(name=f"operations/{OTHER}", done=True))
+    always(plane, "GetRuntime", runtime_pb2.GetRuntimeResponse())
+    assert run("runtime", "create", "quay", wait, "--label", "env=prod", "--label", "a/b=").returncode == Exit.OK
+    assert dict(plane.asked("CreateRuntime")[0].labels) == {"env": "prod", "a/b": ""}
+    assert plane.asked("UpdateRuntime") == []
 
 
 def test_a_group_is_created_with_selectors(plane: ScriptedPlane, run: Run) -> None:

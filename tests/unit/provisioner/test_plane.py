@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from buf.validate import validate_pb2
 from google.rpc import status_pb2
 from moorage.connector.v1.token_pb2 import IssueTokenRequest, IssueTokenResponse
 from moorage.director.v1 import runtime_pb2 as director
@@ -17,7 +18,12 @@ from mesh.errors import Refusal
 from provisioner.plane import MeshPlane
 
 EDGE = CreateRuntimeRequest(
-    name="edge-1", description="by the sea", event_url="https://edge-1.test", group_ids=["a", "b"], request_id="ours"
+    name="edge-1",
+    description="by the sea",
+    event_url="https://edge-1.test",
+    group_ids=["a", "b"],
+    request_id="ours",
+    labels={"zone": "sea"},
 )
 RUNTIME = "22222222-2222-4222-8222-222222222222"
 
@@ -70,11 +76,21 @@ async def test_a_registration_carries_all_that_was_asked_for_under_the_operation
     assert await plane(channel).register(EDGE, "operation-1") == RUNTIME
     assert channel.requests == [
         director.CreateRuntimeRequest(
-            runtime=director.Runtime(name="edge-1", description="by the sea", event_url="https://edge-1.test"),
+            runtime=director.Runtime(
+                name="edge-1", description="by the sea", event_url="https://edge-1.test", labels={"zone": "sea"}
+            ),
             group_ids=["a", "b"],
             request_id="operation-1",
         )
     ]
+
+
+def test_labels_are_held_to_the_rules_that_the_director_has_for_them() -> None:
+    ours, theirs = (
+        message.DESCRIPTOR.fields_by_name["labels"].GetOptions().Extensions[validate_pb2.field]
+        for message in (CreateRuntimeRequest, director.Runtime)
+    )
+    assert ours == theirs
 
 
 async def test_a_token_is_asked_for_with_the_time_that_is_set() -> None:
@@ -85,12 +101,18 @@ async def test_a_token_is_asked_for_with_the_time_that_is_set() -> None:
     assert (request.runtime_id, request.ttl.seconds) == (RUNTIME, 600)
 
 
-async def test_a_refusal_of_what_was_asked_for_is_passed_on_at_our_own_field() -> None:
-    taken = Refusal(Reason.REASON_NAME_TAKEN, "the name is taken", field="runtime.name", metadata={"id": "x"})
+@pytest.mark.parametrize(
+    ("reason", "field"),
+    [(Reason.REASON_NAME_TAKEN, "name"), (Reason.REASON_LABEL_INVALID, 'labels["zone"]')],
+)
+async def test_a_refusal_of_what_was_asked_for_is_passed_on_at_our_own_field(
+    reason: Reason.ValueType, field: str
+) -> None:
+    said = Refusal(reason, "it cannot be so", field=f"runtime.{field}", metadata={"id": "x"})
     with pytest.raises(Refusal) as passed_on:
-        await plane(refused(taken)).check(EDGE)
-    assert (passed_on.value.name, passed_on.value.metadata) == ("NAME_TAKEN", {"id": "x"})
-    assert [each.field for each in passed_on.value.violations] == ["name"]
+        await plane(refused(said)).check(EDGE)
+    assert (passed_on.value.reason, passed_on.value.metadata) == (reason, {"id": "x"})
+    assert [each.field for each in passed_on.value.violations] == [field]
 
 
 @pytest.mark.parametrize(

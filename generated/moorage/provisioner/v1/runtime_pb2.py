@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/provisioner/v1/runtime.proto\x12\x16moorage.provisioner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x07Runtime\x12\x18\n\nruntime_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64river\x18\x03 \x01(\t\x12\x39\n\x05state\x18\x04 \x01(\x0e\x32$.moorage.provisioner.v1.RuntimeStateB\x04\xe2\x41\x01\x03\x12\x17\n\toperation\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x8d\x02\n\x18RuntimeOperationMetadata\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.moorage.provisioner.v1.OperationKind\x12\x34\n\x05steps\x18\x03 \x03(\x0b\x32%.moorage.provisioner.v1.OperationStep\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btotal_steps\x18\x06 \x01(\x05\"{\n\rOperationStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xba\x03\n\x14\x43reateRuntimeRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x84\x01\xe2\x41\x01\x02\xbaH}r\x04\x10\x01\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x8c\x01\n\tevent_url\x18\x03 \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12$\n\tgroup_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x17\n\x06\x64river\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x1f\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"5\n\x11GetRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"F\n\x12GetRuntimeResponse\x12\x30\n\x07runtime\x18\x01 \x01(\x0b\x32\x1f.moorage.provisioner.v1.Runtime\"R\n\x13ListRuntimesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"b\n\x14ListRuntimesResponse\x12\x31\n\x08runtimes\x18\x01 \x03(\x0b\x32\x1f.moorage.provisioner.v1.Runtime\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x14\x44\x65leteRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01*\x9e\x01\n\x0cRuntimeState\x12\x1d\n\x19RUNTIME_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUNTIME_STATE_PROVISIONING\x10\x01\x12\x19\n\x15RUNTIME_STATE_RUNNING\x10\x02\x12\x1a\n\x16RUNTIME_STATE_DELETING\x10\x03\x12\x18\n\x14RUNTIME_STATE_FAILED\x10\x04*e\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OPERATION_KIND_CREATE\x10\x01\x12\x19\n\x15OPERATION_KIND_DELETE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/provisioner/v1/runtime.proto\x12\x16moorage.provisioner.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x01\n\x07Runtime\x12\x18\n\nruntime_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64river\x18\x03 \x01(\t\x12\x39\n\x05state\x18\x04 \x01(\x0e\x32$.moorage.provisioner.v1.RuntimeStateB\x04\xe2\x41\x01\x03\x12\x17\n\toperation\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x8d\x02\n\x18RuntimeOperationMetadata\x12\x12\n\nruntime_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.moorage.provisioner.v1.OperationKind\x12\x34\n\x05steps\x18\x03 \x03(\x0b\x32%.moorage.provisioner.v1.OperationStep\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btotal_steps\x18\x06 \x01(\x05\"{\n\rOperationStep\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x05\n\x14\x43reateRuntimeRequest\x12\x93\x01\n\x04name\x18\x01 \x01(\tB\x84\x01\xe2\x41\x01\x02\xbaH}r\x04\x10\x01\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\x12\x1d\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x8c\x01\n\tevent_url\x18\x03 \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12$\n\tgroup_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x17\n\x06\x64river\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x1f\n\nrequest_id\x18\x06 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\xef\x01\n\x06labels\x18\x07 \x03(\x0b\x32\x38.moorage.provisioner.v1.CreateRuntimeRequest.LabelsEntryB\xa4\x01\xbaH\xa0\x01\x9a\x01\x9c\x01\x10@\"^r\\\x18\xbd\x02\x32W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\x18?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"5\n\x11GetRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"F\n\x12GetRuntimeResponse\x12\x30\n\x07runtime\x18\x01 \x01(\x0b\x32\x1f.moorage.provisioner.v1.Runtime\"R\n\x13ListRuntimesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"b\n\x14ListRuntimesResponse\x12\x31\n\x08runtimes\x18\x01 \x03(\x0b\x32\x1f.moorage.provisioner.v1.Runtime\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x14\x44\x65leteRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01*\x9e\x01\n\x0cRuntimeState\x12\x1d\n\x19RUNTIME_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUNTIME_STATE_PROVISIONING\x10\x01\x12\x19\n\x15RUNTIME_STATE_RUNNING\x10\x02\x12\x1a\n\x16RUNTIME_STATE_DELETING\x10\x03\x12\x18\n\x14RUNTIME_STATE_FAILED\x10\x04*e\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15OPERATION_KIND_CREATE\x10\x01\x12\x19\n\x15OPERATION_KIND_DELETE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNTIME'].fields_by_name['operation']._serialized_options = b'\342A\001\003'
   _globals['_RUNTIME'].fields_by_name['create_time']._loaded_options = None
   _globals['_RUNTIME'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_CREATERUNTIMEREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_CREATERUNTIMEREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H}r\004\020\001\030?\272\001t\n\020string.dns_label\022/must be a DNS label: a-z, 0-9 and inner hyphens\032/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')'
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['description']._loaded_options = None
@@ -54,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['driver']._serialized_options = b'\272H\004r\002\030?'
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CREATERUNTIMEREQUEST'].fields_by_name['labels']._loaded_options = None
+  _globals['_CREATERUNTIMEREQUEST'].fields_by_name['labels']._serialized_options = b'\272H\240\001\232\001\234\001\020@\"^r\\\030\275\0022W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\030?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$'
   _globals['_GETRUNTIMEREQUEST'].fields_by_name['runtime_id']._loaded_options = None
   _globals['_GETRUNTIMEREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_LISTRUNTIMESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -64,10 +68,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETERUNTIMEREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_DELETERUNTIMEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETERUNTIMEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_RUNTIMESTATE']._serialized_start=1611
-  _globals['_RUNTIMESTATE']._serialized_end=1769
-  _globals['_OPERATIONKIND']._serialized_start=1771
-  _globals['_OPERATIONKIND']._serialized_end=1872
+  _globals['_RUNTIMESTATE']._serialized_start=1900
+  _globals['_RUNTIMESTATE']._serialized_end=2058
+  _globals['_OPERATIONKIND']._serialized_start=2060
+  _globals['_OPERATIONKIND']._serialized_end=2161
   _globals['_RUNTIME']._serialized_start=160
   _globals['_RUNTIME']._serialized_end=364
   _globals['_RUNTIMEOPERATIONMETADATA']._serialized_start=367
@@ -75,15 +79,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATIONSTEP']._serialized_start=638
   _globals['_OPERATIONSTEP']._serialized_end=761
   _globals['_CREATERUNTIMEREQUEST']._serialized_start=764
-  _globals['_CREATERUNTIMEREQUEST']._serialized_end=1206
-  _globals['_GETRUNTIMEREQUEST']._serialized_start=1208
-  _globals['_GETRUNTIMEREQUEST']._serialized_end=1261
-  _globals['_GETRUNTIMERESPONSE']._serialized_start=1263
-  _globals['_GETRUNTIMERESPONSE']._serialized_end=1333
-  _globals['_LISTRUNTIMESREQUEST']._serialized_start=1335
-  _globals['_LISTRUNTIMESREQUEST']._serialized_end=1417
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=1419
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=1517
-  _globals['_DELETERUNTIMEREQUEST']._serialized_start=1519
-  _globals['_DELETERUNTIMEREQUEST']._serialized_end=1608
+  _globals['_CREATERUNTIMEREQUEST']._serialized_end=1495
+  _globals['_CREATERUNTIMEREQUEST_LABELSENTRY']._serialized_start=1450
+  _globals['_CREATERUNTIMEREQUEST_LABELSENTRY']._serialized_end=1495
+  _globals['_GETRUNTIMEREQUEST']._serialized_start=1497
+  _globals['_GETRUNTIMEREQUEST']._serialized_end=1550
+  _globals['_GETRUNTIMERESPONSE']._serialized_start=1552
+  _globals['_GETRUNTIMERESPONSE']._serialized_end=1622
+  _globals['_LISTRUNTIMESREQUEST']._serialized_start=1624
+  _globals['_LISTRUNTIMESREQUEST']._serialized_end=1706
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=1708
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=1806
+  _globals['_DELETERUNTIMEREQUEST']._serialized_start=1808
+  _globals['_DELETERUNTIMEREQUEST']._serialized_end=1897
 # @@protoc_insertion_point(module_scope)
