@@ -1,7 +1,6 @@
 """Rows as messages of the contract."""
 
 import re
-import uuid
 
 from google.longrunning.operations_pb2 import Operation
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -28,11 +27,6 @@ def operation_id(name: str) -> str:
     if matched is None:
         raise Refusal(Reason.REASON_FIELD_INVALID, "name must be operations/ and a UUID in lower case", field="name")
     return matched[1]
-
-
-def canonical(text: str) -> str:
-    """A UUID, which the contract takes in either case, as the tables keep it."""
-    return str(uuid.UUID(text))
 
 
 def operation_message(operation: store.Operation) -> Operation:

@@ -22,7 +22,7 @@ from mesh.database import Database
 from mesh.errors import Refusal
 from mesh.paging import Page, read_page
 from provisioner import plan, store
-from provisioner.messages import canonical, operation_name
+from provisioner.messages import operation_name
 from provisioner.operations import to_micros
 from provisioner.plane import Plane
 
@@ -75,13 +75,13 @@ class Runtimes:
     async def delete(self, request: DeleteRuntimeRequest, caller: str) -> store.Operation:
         """Begin to delete a Runtime. Raises `Refusal`: RUNTIME_NOT_FOUND, RUNTIME_BUSY, REQUEST_ID_REUSED."""
         operation = self._new_operation(OPERATION_KIND_DELETE, request, caller)
-        kept = await self.database.write(_delete, operation, canonical(request.runtime_id))
+        kept = await self.database.write(_delete, operation, request.runtime_id)
         self.asked()
         return kept
 
     async def get(self, runtime_id: str) -> store.Runtime:
         """The runtime; raises `Refusal` (RUNTIME_NOT_FOUND)."""
-        return await self.database.read(_get, canonical(runtime_id))
+        return await self.database.read(_get, runtime_id)
 
     async def list(self, request: ListRuntimesRequest) -> Page[store.Runtime]:
         """The page of runtimes that is asked for, ordered by name."""
@@ -98,7 +98,7 @@ class Runtimes:
             runtime_id=None,
             request=request.SerializeToString(deterministic=True),
             caller=caller,
-            request_id=canonical(request.request_id) if request.request_id else None,
+            request_id=request.request_id or None,
             create_time=to_micros(self.clock()),
         )
 

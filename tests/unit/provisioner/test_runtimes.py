@@ -108,7 +108,7 @@ async def test_request_ids_of_two_callers_have_nothing_to_do_with_each_other(pro
 
 async def test_a_deletion_is_answered_before_anything_is_done(provisioner: Provisioner) -> None:
     runtime_id = await running(provisioner)
-    operation = await provisioner.runtimes.delete(DeleteRuntimeRequest(runtime_id=runtime_id.upper()), ADMIN)
+    operation = await provisioner.runtimes.delete(DeleteRuntimeRequest(runtime_id=runtime_id), ADMIN)
     assert (operation.done, operation.runtime_id) == (False, runtime_id)
     assert (await provisioner.runtimes.get(runtime_id)).state == RUNTIME_STATE_DELETING
 
