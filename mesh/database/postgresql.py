@@ -6,10 +6,10 @@ has it cut, which ends the unit as the loss of the server would.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from datetime import timedelta
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import psycopg
 from moorage.errors.v1.errors_pb2 import Reason
@@ -166,29 +166,45 @@ def _see(task: asyncio.Task[Any]) -> None:
 def _write(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Collection[str]]:
     """What the unit returned, and what it announced."""
     take_announcements(tx)  # those of a unit that failed
-    driver: Any = tx.connection.driver_connection
-    try:
-        with tx.begin():
+    driver = _driver(tx)
+    with _transaction(tx, driver):
+        try:
             result = unit(tx, *args, **kwargs)
-            announced = take_announcements(tx)
-            if announced:
-                # In one message with the commit, and so in one round trip; the commit that follows finds it done.
-                notices = "".join(f"NOTIFY {CHANNEL}, '{topic}'; " for topic in announced)
-                driver.execute(f"{notices}COMMIT".encode(), prepare=False)
-            elif driver.pgconn.transaction_status == TransactionStatus.INERROR:
-                # Its COMMIT would be a rollback that reports success.
-                raise RuntimeError("a unit of work went on after a statement of it had failed")
-            return result, announced
-    except RolledBack as rolled_back:
-        return rolled_back.result, ()
+        except RolledBack as rolled_back:
+            driver.rollback()
+            return rolled_back.result, ()
+        announced = take_announcements(tx)
+        if announced:
+            # In one message with the commit, and so in one round trip; the commit that follows finds it done.
+            notices = "".join(f"NOTIFY {CHANNEL}, '{topic}'; " for topic in announced)
+            driver.execute(f"{notices}COMMIT".encode(), prepare=False)
+        elif driver.pgconn.transaction_status == TransactionStatus.INERROR:
+            # Its COMMIT would be a rollback that reports success.
+            raise RuntimeError("a unit of work went on after a statement of it had failed")
+        return result, announced
 
 
 def _read(tx: Connection, unit: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    with _transaction(tx, _driver(tx)):
+        return unit(tx, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _transaction(tx: Connection, driver: psycopg.Connection[Any]) -> Iterator[None]:
+    """The driver begins a transaction by itself; it is ended there too: SQLAlchemy's way costs as much as a query."""
     try:
-        with tx.begin():
-            return unit(tx, *args, **kwargs)
-    except RolledBack as rolled_back:
-        return rolled_back.result
+        yield
+        driver.commit()
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):  # the connection is gone, and the transaction with it
+            driver.rollback()
+        tx.rollback()  # what SQLAlchemy knows of it
+        raise
+
+
+def _driver(tx: Connection) -> psycopg.Connection[Any]:
+    driver: psycopg.Connection[Any] = cast("psycopg.Connection[Any]", tx.connection.driver_connection)
+    return driver
 
 
 def _is_read_only(tx: Connection) -> bool:
