@@ -7,6 +7,7 @@ from director.stream.hub import Hub
 from mesh.database import Database
 from tests.unit.director_stream.plane import prepare
 from tests.unit.director_stream.reader import Reader
+from tests.unit.director_stream.story import Story
 
 
 @pytest.fixture
@@ -51,3 +52,8 @@ async def read(hub: Hub) -> AsyncIterator[Callable[..., Reader]]:
     yield make
     for reader in readers:
         await reader.disconnect()
+
+
+@pytest.fixture
+async def story(database: Database) -> Story:
+    return await database.write(Story)
