@@ -1,6 +1,7 @@
 """A whole Provisioner, with doubles for the rest of the plane and for the driver, on real SQLite and real DBOS."""
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from provisioner.operations import Operations
 from provisioner.runtimes import Runtimes
 from provisioner.workflows import Workflows
 from tests.unit.provisioner.doubles import DriverDouble, PlaneDouble
+from tests.unit.provisioner.host import RUNTIME, Host
 
 DEADLINE = 20.0
 ADMIN = "spiffe://plane.test/admin/alice"
@@ -81,3 +83,19 @@ def provisioner(tmp_path: Path) -> Iterator[Provisioner]:
     assembled = assemble(tmp_path, PlaneDouble(tmp_path), DriverDouble(tmp_path))
     yield assembled
     assembled.database.close()
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    os.mkfifo(tmp_path / "events")
+    reader = asyncio.StreamReader()
+    # Opened for writing as well, so that it does not end with the first workload.
+    pipe = os.fdopen(os.open(tmp_path / "events", os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    host = Host(tmp_path, reader)
+    yield host
+    for driver in reversed(host.drivers):  # the one at work first: it would start again what another one ends
+        await driver.remove(RUNTIME)
+    transport.close()
