@@ -1,6 +1,6 @@
 """Queries that read every table of a registry, and that fill those of an empty one."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +23,7 @@ from director.store.registry import Values
 from director.store.tables import data_keys, documents, metadata, plane, replies, specifications
 from mesh.database.whole import cause_of
 
-TABLES: Mapping[str, Table] = {str(table.name): table for table in metadata.sorted_tables}
+TABLES: dict[str, Table] = {str(table.name): table for table in metadata.sorted_tables}
 """All of them by their names, each after those that its foreign keys name."""
 
 _OF_A_FIRST_START = (plane, data_keys)
