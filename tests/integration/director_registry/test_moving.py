@@ -323,7 +323,7 @@ def test_a_reader_that_goes_away_ends_an_export_with_one_line(on_sqlite: Registr
         assert process.stderr.read().splitlines()[-1] == "director: [Errno 32] Broken pipe"
 
 
-def test_an_export_that_is_interrupted_leaves_no_file(on_sqlite: Registries) -> None:
+def test_an_export_that_is_interrupted_ends_at_once(on_sqlite: Registries) -> None:
     on_sqlite.fill()
     with running("export", on_sqlite.source) as process:
         assert process.stdout is not None
