@@ -12,7 +12,13 @@ from typing import Any
 import mesh  # noqa: F401 - before grpc, for the same TLS as the plane has
 
 import grpc  # isort: skip
-from moorage.director.v1.application_pb2 import Application, GetApplicationRequest, GetApplicationResponse
+from google.protobuf.timestamp_pb2 import Timestamp
+from moorage.director.v1.application_pb2 import (
+    Application,
+    ApplicationState,
+    GetApplicationRequest,
+    GetApplicationResponse,
+)
 from moorage.director.v1.configuration_pb2 import (
     ReportConfigurationRequest,
     ReportConfigurationResponse,
@@ -23,6 +29,7 @@ from moorage.director.v1.configuration_pb2 import (
 from certs.identity import Identity
 
 _SERVICE = "bench.Bare"
+_THEN = Timestamp(seconds=1_700_000_000)
 
 
 class Bare:
@@ -34,7 +41,17 @@ class Bare:
     async def get(self, request: GetApplicationRequest, _: Any) -> GetApplicationResponse:
         """Answer with as much as the Director does."""
         application = Application(
-            application_id=request.application_id, name="benchmark", description="An application to read.", etag='"1"'
+            application_id=request.application_id,
+            name="benchmark",
+            description="An application to read.",
+            labels={"tier": "t1"},
+            create_time=_THEN,
+            update_time=_THEN,
+            revision=1,
+            etag='"1"',
+            state=ApplicationState.APPLICATION_STATE_INITIAL,
+            state_time=_THEN,
+            state_reason="it is registered",
         )
         return GetApplicationResponse(application=application)
 

@@ -26,6 +26,9 @@ class Size:
     groups: int
     runtimes: int
 
+    def __str__(self) -> str:
+        return f"{self.applications:,} applications"
+
     @property
     def scale(self) -> int:
         """How many times the applications of a hundred there are."""
@@ -54,7 +57,8 @@ def seed(engine: Engine, size: Size) -> None:
             (tables.group_runtimes, _members(size, "runtime_id", size.runtimes)),
         ):
             _insert(tx, table, rows)
-        tx.execute(update(tables.plane).values(revision=1))
+        counts = {"applications": size.applications, "groups": size.groups, "runtimes": size.runtimes}
+        tx.execute(update(tables.plane).values(revision=1, **counts))
 
 
 def _insert(tx: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:

@@ -1,4 +1,7 @@
-"""Forgetting in time: old changes, first answers and settled notices, so that the database does not grow for ever."""
+"""Forgetting in time: old changes, first answers and settled notices, so that the database does not grow for ever.
+
+Each round also counts anew what the plane's row has the numbers of.
+"""
 
 import asyncio
 import contextlib
@@ -9,6 +12,7 @@ from datetime import timedelta
 
 from certs.clock import Clock
 from director.store import Transaction, replies
+from director.store.changes import recount
 from director.store.retention import forget_changes, forget_notices
 from director.times import to_micros
 from mesh import telemetry
@@ -69,6 +73,8 @@ class Forgetting:
         await self._database.write(
             _forget_the_rest, to_micros(now - self._retention.replies), to_micros(now - self._retention.notices)
         )
+        if await self._database.write(recount):
+            _log.info("counted anew")
 
     async def _go_round(self) -> None:
         while True:

@@ -1,13 +1,14 @@
 """Queries upon the plane's counter and the change log."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from director.store.tables import changes, plane
+from director.store.tables import COUNTED, changes, metadata, plane
 from mesh.database import Prepared, announce
 
 TOPIC = "changes"
@@ -41,9 +42,28 @@ def create_plane(tx: Connection, plane_id: str) -> None:
 
 def append(tx: Connection, revision: int, rows: Sequence[Mapping[str, Any]]) -> None:
     """Move the plane to `revision` and write the rows that it consists of; every instance hears of its commit."""
-    _ADVANCE.run(tx, {"to": revision})
+    come = Counter(_COUNTED[row["kind"]] for row in rows if row["action"] == "CREATE" and row["kind"] in _COUNTED)
+    come.subtract(_COUNTED[row["kind"]] for row in rows if row["action"] == "DELETE" and row["kind"] in _COUNTED)
+    if come:
+        _COUNT.run(tx, {"to": revision, **{f"more_{table}": come[table] for table in COUNTED}})
+    else:
+        _ADVANCE.run(tx, {"to": revision})
     announce(tx, TOPIC)
     _APPEND.run_each(tx, [{**row, "revision": revision, "position": i} for i, row in enumerate(rows)])
+
+
+def recount(tx: Connection) -> bool:
+    """Have the plane say how many rows the tables have; says whether it did not.
+
+    While a release is rolled out, an instance of the one before may make and remove things uncounted.
+    """
+    lock_plane(tx)
+    found = tx.execute(
+        select(*(select(func.count()).select_from(metadata.tables[name]).scalar_subquery() for name in COUNTED))
+    ).one()
+    counts = dict(zip(COUNTED, found, strict=True))
+    differs = or_(*(plane.c[name] != count for name, count in counts.items()))
+    return tx.execute(update(plane).where(differs).values(counts)).rowcount > 0
 
 
 def read_after(tx: Connection, revision: int, until: int | None = None) -> Sequence[Row[Any]]:
@@ -65,4 +85,17 @@ _SELECT_PLANE = select(plane.c.plane_id, plane.c.revision, plane.c.horizon)
 _PLANE = Prepared(_SELECT_PLANE)
 _PLANE_LOCKED = Prepared(_SELECT_PLANE.with_for_update())
 _ADVANCE = Prepared(update(plane).values(revision=bindparam("to")))
+_COUNT = Prepared(
+    update(plane).values(
+        {"revision": bindparam("to"), **{name: plane.c[name] + bindparam(f"more_{name}") for name in COUNTED}}
+    )
+)
+_COUNTED = {
+    "APPLICATION": "applications",
+    "RUNTIME": "runtimes",
+    "GROUP": "groups",
+    "LABEL_DEFINITION": "label_definitions",
+}
+"""The kinds of the log whose CREATE and DELETE are counted, by their tables."""
+
 _APPEND = Prepared(insert(changes), [column.name for column in changes.c])

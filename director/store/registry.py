@@ -30,6 +30,7 @@ from director.store.tables import (
     group_runtimes,
     groups,
     label_definitions,
+    plane,
     runtime_labels,
     runtimes,
     specification_fetches,
@@ -63,7 +64,9 @@ class Registry:
         self._delete = Prepared(delete(table).where(self._id == bindparam("id")))
         self._inserts: dict[tuple[str, ...], Prepared] = {}
         self._updates: dict[tuple[str, ...], Prepared] = {}
-        self.search = Search(self._select_listed(), self._id, self._order, labels, self._scopes())
+        self.search = Search(
+            self._select_listed(), self._id, self._order, labels, self._scopes(), plane.c.get(table.name)
+        )
 
     def find(self, tx: Connection, id: str) -> Values | None:
         """The row with this id."""

@@ -26,7 +26,8 @@ class Search:
 
     `id` is the column of the ids; `order` are columns that tell every two rows apart, by which they are ordered where
     a question says nothing. `labels` is the table of their labels. `scopes` are conditions that narrow a list from
-    outside of its filter; the value of the scope `x` is the parameter `scope_x`.
+    outside of its filter; the value of the scope `x` is the parameter `scope_x`. `count` is a column of
+    another table that says how many rows there are.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Search:
         order: Sequence[Column[Any]],
         labels: Table | None = None,
         scopes: Mapping[str, ColumnElement[bool]] | None = None,
+        count: Column[int] | None = None,
     ) -> None:
         self._listed = listed
         self._id = id
         self._order: Order = tuple(SortKey(column.name) for column in order)
         self._labels = labels
         self._scopes = scopes or {}
+        self._count = count
         self._page = lru_cache(_MOST_STATEMENTS)(self._build_page)
         self._total = lru_cache(_MOST_STATEMENTS)(self._build_total)
 
@@ -89,6 +92,8 @@ class Search:
         return statement.where(self._beyond(keys)) if is_beyond else statement
 
     def _build_total(self, condition: Condition | None, within: Collection[str]) -> Select[Any]:
+        if condition is None and not within and self._count is not None:
+            return select(self._count)
         counted = self._narrowed(select(func.count()).select_from(self._id.table), condition, within)
         if len(counted.get_final_froms()) == 1:
             return counted

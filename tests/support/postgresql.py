@@ -79,6 +79,12 @@ class PostgresqlServer:
             if time.monotonic() > give_up or self._process.poll() is not None:
                 raise RuntimeError(f"PostgreSQL does not start: {(self.folder / 'log').read_text()[-2000:]}")
 
+    @property
+    def pid(self) -> int:
+        """Its process, whose children serve the connections."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once, as a crash would; what was committed is there after the next start."""
         self._end(signal.SIGQUIT)

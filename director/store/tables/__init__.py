@@ -6,13 +6,14 @@ a place in the change log. An `etag` is not stored: it follows from the row's re
 
 from director.store.tables.base import metadata
 from director.store.tables.groups import group_applications, group_runtimes, groups, selector_anchors
-from director.store.tables.log import changes, plane, replies
+from director.store.tables.log import COUNTED, changes, plane, replies
 from director.store.tables.notices import notices, webhooks
 from director.store.tables.offers import apis, bundles, documents, event_apis, specification_fetches, specifications
 from director.store.tables.registry import application_labels, applications, label_definitions, runtime_labels, runtimes
 from director.store.tables.secrets import access_requests, credentials, data_keys
 
 __all__ = [
+    "COUNTED",
     "access_requests",
     "apis",
     "application_labels",

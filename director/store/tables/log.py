@@ -4,6 +4,9 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Larg
 
 from director.store.tables.base import ID, LABEL_KEY, metadata
 
+COUNTED = ("applications", "runtimes", "groups", "label_definitions")
+"""The tables whose rows are counted as they come and go."""
+
 plane = Table(
     "plane",
     metadata,
@@ -11,9 +14,13 @@ plane = Table(
     Column("plane_id", ID, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("horizon", BigInteger, nullable=False),
+    *(Column(table, BigInteger, nullable=False, server_default="0") for table in COUNTED),
     CheckConstraint("id = 1", name="single"),
 )
-"""One row: which plane this is, its last revision, and the oldest revision from which a reader can resume."""
+"""One row: which plane this is, its last revision, and the oldest revision from which a reader can resume.
+
+A column that is named as another table says how many rows that table has: to count them takes long on PostgreSQL.
+"""
 
 changes = Table(
     "changes",

@@ -1,15 +1,16 @@
 """The Director's migrations end where its tables are, on both engines."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, select, text
 
 from director.migrations import HEAD
-from director.store.tables import metadata
+from director.store.tables import COUNTED, label_definitions, metadata, plane
 from mesh.database import Database
 from mesh.migration import prepare
 from tests.support.postgresql import PostgresqlServer
@@ -56,6 +57,21 @@ def test_a_migrated_database_is_as_a_new_one(databases: tuple[Database, Database
         assert _schema(made) == _schema(migrated)
 
 
+def test_what_there_is_is_counted_by_the_migration(databases: tuple[Database, Database]) -> None:
+    database = databases[0]
+    prepare(database.engine, metadata, "director")
+    definition = {"description": "", "schema": "", "create_time": 0, "update_time": 0, "revision": 1}
+    with database.engine.begin() as tx:
+        tx.execute(insert(plane).values(id=1, plane_id="p", revision=1, horizon=0))
+        tx.execute(insert(label_definitions), [{"key": key, **definition} for key in ("a", "b", "c")])
+        for name in COUNTED:
+            tx.execute(text(f"ALTER TABLE plane DROP COLUMN {name}"))
+        tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    prepare(database.engine, metadata, "director")
+    with database.engine.begin() as tx:
+        assert tx.execute(select(*(plane.c[name] for name in COUNTED))).one() == (0, 0, 0, 3)
+
+
 def _schema(tx: Connection) -> set[tuple[str, frozenset[str]]]:
     """What Alembic does not compare, such as the conditions of indexes and checks."""
     schema = ON_SQLITE if tx.dialect.name == "sqlite" else ON_POSTGRESQL
@@ -65,4 +81,5 @@ def _schema(tx: Connection) -> set[tuple[str, frozenset[str]]]:
 
 def _clauses(sql: str) -> frozenset[str]:
     """The parts of a CREATE statement, in whatever order they stand."""
-    return frozenset(line.strip().rstrip(",").replace('"', "") for line in sql.splitlines())
+    parts = re.split(r",?\n|, (?![^(]*\))", sql.replace('"', ""))
+    return frozenset(part.strip(" \t)") for part in parts) - {""}

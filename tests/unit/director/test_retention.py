@@ -5,16 +5,17 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest
+from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest, ListApplicationsRequest
 from moorage.director.v1.group_pb2 import AddGroupMembersRequest, RemoveGroupMembersRequest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from director import retention
-from director.applications import create_application
+from director.applications import create_application, list_applications
 from director.changes import read_plane
 from director.group_members import add_group_members, remove_group_members
 from director.retention import Forgetting, Retention
 from director.store import tables
+from director.store.changes import recount
 from director.store.retention import forget_changes
 from director.times import to_micros
 from tests.unit.director.plane import BEGIN, Plane, new_id
@@ -48,6 +49,18 @@ async def test_a_log_longer_than_one_unit_of_work_is_forgotten_whole(plane: Plan
         assert [step(tx) for _ in range(4)] == [True, True, True, False]
     assert horizon(plane) == 5
     assert plane.revision == 5
+
+
+async def test_what_a_release_without_counts_made_is_counted_in_time(plane: Plane) -> None:
+    for _ in range(3):
+        plane.application()
+    with plane.transaction() as tx:
+        tx.execute(update(tables.plane).values(applications=0, groups=7))
+    await forget(plane, timedelta())
+    listed = plane.read(list_applications, ListApplicationsRequest(page_size=1))
+    assert (listed.total_size, plane.rows(tables.plane)[0]["groups"]) == (3, 0)
+    with plane.transaction() as tx:
+        assert not recount(tx)
 
 
 async def test_ended_memberships_go_with_the_log_and_living_ones_stay(plane: Plane) -> None:

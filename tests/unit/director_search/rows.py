@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from director.search.fields import Searchable
 from director.store.search import Search
-from director.store.tables import metadata, runtime_labels, runtimes
+from director.store.tables import metadata, plane, runtime_labels, runtimes
 from mesh.database import Database
 from mesh.errors import Refusal
 from mesh.migration import prepare
@@ -38,6 +38,7 @@ class Rows:
     @contextmanager
     def holding(self, rows: Sequence[Row]) -> Iterator[Connection]:
         with self._database.engine.connect() as tx, tx.begin() as transaction:
+            tx.execute(insert(plane).values(id=1, plane_id="", revision=1, horizon=0, runtimes=len(rows)))
             add(tx, rows)
             yield tx
             transaction.rollback()
