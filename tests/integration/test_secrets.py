@@ -52,6 +52,7 @@ from cli.plane.ports import free_ports
 from cli.plane.settings_file import write_settings
 from mesh.enrolment import enrol
 from tests.support.plane import Up, pids_of
+from tests.support.postgresql import PostgresqlServer
 from tests.support.registry import everything, refused
 from tests.support.secrets import Secrets, process
 from tests.support.wait import eventually, wait_for
@@ -61,6 +62,8 @@ LOOPBACK = "127.0.0.1"
 IN_HEADER = ApiKeyLocation.API_KEY_LOCATION_HEADER
 USED = {"the password", "the bearer token", "the API key", "the certificate's", "the supplied client's"}
 """The credentials that the Runtime uses in the end."""
+
+SERVICES = {"logs/director.log", "logs/connector.log", "logs/provisioner.log"}
 
 
 @dataclass
@@ -77,9 +80,17 @@ class Story:
     """What agents keep of the credentials, for what runs beside them."""
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """A plane under a passphrase, a used and an unused token, two webhooks, a Runtime; then all is read."""
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Story:
+    """A plane under a passphrase, a used and an unused token, two webhooks, a Runtime; then all is read.
+
+    The engine is that of the Director.
+    """
+    server: PostgresqlServer | None = None
+    databases = {}
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        databases = {name: server.url(server.create_database()) for name in ("database", "dbos_database")}
     folder = tmp_path_factory.mktemp("secrets")
     ports = free_ports(ip_address(LOOPBACK), None)
     metrics = {
@@ -89,7 +100,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     }
     write_settings(
         folder / "settings.toml",
-        {name: {"metrics_listen": address, "log_level": "debug"} for name, address in metrics.items()},
+        {
+            name: {"metrics_listen": address, "log_level": "debug", **(databases if name == "director" else {})}
+            for name, address in metrics.items()
+        },
     )
     (folder / "passphrase").write_bytes(PASSPHRASE + b"\n")
     story = Story()
@@ -105,28 +119,31 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         story.kept = {name: content for name, content in files.items() if Path(name).parent.name == "credentials"}
         story.files = {name: content for name, content in files.items() if name not in story.kept}
         story.files["standard error of moorage up"] = up.said.encode()
+        if server is not None:
+            story.files |= {"director's dump": server.dump(), "logs/postgresql.log": server.log}
         _add_keys(story.secrets, up.home)
     return story
 
 
 def test_no_secret_is_in_a_database(story: Story) -> None:
     databases = {name: content for name, content in story.files.items() if ".sqlite" in name}
-    assert {name for name in databases if name.endswith(".sqlite")} == {
-        "director/director.sqlite",
-        "director/dbos.sqlite",
-        "connector/connector.sqlite",
-        "provisioner/provisioner.sqlite",
-        "provisioner/dbos.sqlite",
-    }
-    assert "director/director.sqlite-wal" in databases
+    others = {"connector/connector.sqlite", "provisioner/provisioner.sqlite", "provisioner/dbos.sqlite"}
+    if dump := story.files.get("director's dump"):
+        assert {name for name in databases if name.endswith(".sqlite")} == others
+        assert all(f"COPY {name} ".encode() in dump for name in ("public.credentials", "dbos.workflow_status"))
+        databases["dump"] = dump
+    else:
+        own = {"director/director.sqlite", "director/dbos.sqlite"}
+        assert {name for name in databases if name.endswith(".sqlite")} == {*own, *others}
+        assert "director/director.sqlite-wal" in databases
     assert story.secrets.found_in(databases) == []
 
 
 def test_no_secret_is_in_a_log(story: Story) -> None:
     logs = {name: content for name, content in story.files.items() if name.endswith(".log") or "standard" in name}
-    assert {"logs/director.log", "logs/connector.log", "logs/provisioner.log"} <= logs.keys()
+    assert logs.keys() >= SERVICES
     assert any(name.endswith("/agent.log") for name in logs)
-    assert all(b'"part"' in content for name, content in logs.items() if "standard" not in name)
+    assert all(b'"part"' in content for name, content in logs.items() if name in SERVICES or "agent" in name)
     assert story.secrets.found_in(logs) == []
 
 

@@ -110,6 +110,15 @@ class PostgresqlServer:
         self._administer(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
+    def dump(self) -> bytes:
+        """Every database of it, as SQL."""
+        return self._run("pg_dumpall", "-h", str(self.folder), "-U", "moorage")
+
+    @property
+    def log(self) -> bytes:
+        """What it logged."""
+        return (self.folder / "log").read_bytes()
+
     def drop_database(self, name: str) -> None:
         """Delete a database, whoever is connected to it."""
         self._administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -135,11 +144,12 @@ class PostgresqlServer:
             return False
         return True
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str) -> bytes:
         command = [*_setpriv(*self._as_user), self._programs / program, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START, cwd=self.folder)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=START, cwd=self.folder)
         if done.returncode != 0:
-            raise RuntimeError(f"{program} failed: {done.stderr}")
+            raise RuntimeError(f"{program} failed: {done.stderr.decode()}")
+        return done.stdout
 
     def _end(self, by: signal.Signals) -> None:
         if self._process is not None:
