@@ -1,9 +1,11 @@
 """The call at hand: who calls, and by which id the logs know it."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import NamedTuple
 
 from moorage.access.v1.access_pb2 import Role
 from moorage.errors.v1.errors_pb2 import Reason
@@ -52,14 +54,20 @@ _ROLES = {
 }
 
 
-_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
-_address: ContextVar[str] = ContextVar("address", default="")
+class _Call(NamedTuple):
+    """What is known of a call; what few calls need is looked up when it is asked for."""
+
+    caller: Caller | None
+    request_id: Callable[[], str]
+    address: Callable[[], str]
+
+
+_call: ContextVar[_Call] = ContextVar("call", default=_Call(None, str, str))  # noqa: B039 - a tuple
 
 
 def current_caller() -> Caller:
     """Who makes the call at hand. Raises `Refusal` (CERTIFICATE_REQUIRED) where nobody proved an identity."""
-    caller = _caller.get()
+    caller = _call.get().caller
     if caller is None:
         raise Refusal(Reason.REASON_CERTIFICATE_REQUIRED, "the call carries no client certificate")
     return caller
@@ -67,22 +75,23 @@ def current_caller() -> Caller:
 
 def current_request_id() -> str:
     """The id of the call at hand: the caller's `x-request-id`, or one made for it. Empty outside of a call."""
-    return _request_id.get()
+    return _call.get().request_id()
 
 
 def current_address() -> str:
     """The network address that the call at hand came from, as gRPC writes it (`ipv4:127.0.0.1:40000`)."""
-    return _address.get()
+    return _call.get().address()
 
 
 def caller_name() -> str:
     """The SPIFFE ID of whoever makes the call at hand, for the log; empty where nobody proved one."""
-    caller = _caller.get()
+    caller = _call.get().caller
     return str(caller.spiffe_id) if caller else ""
 
 
-def enter(caller: Caller | None, request_id: str, address: str) -> None:
-    """Make a call the one at hand, for this task and those it starts. Only the pipeline calls this."""
-    _caller.set(caller)
-    _request_id.set(request_id)
-    _address.set(address)
+def enter(caller: Caller | None, request_id: Callable[[], str], address: Callable[[], str]) -> None:
+    """Make a call the one at hand, for this task and those it starts. Only the pipeline calls this.
+
+    `request_id()` must give the same each time.
+    """
+    _call.set(_Call(caller, request_id, address))

@@ -52,8 +52,6 @@ _DEPENDENCY_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEED
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = telemetry.logger("call")
 
-_UNKNOWN = Record("unknown")
-
 Handler = Any  # grpc's types know the handlers of synchronous servers only
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -80,6 +78,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._clock = clock
         self._observer = observer
         self._validator = Validator()
+        self._unknown_record = Record("unknown")
         self._wrapped: dict[str, Handler] = {}
         self._streams: dict[asyncio.Timeout, asyncio.Task[Any]] = {}
         self._draining = False
@@ -129,10 +128,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
         )
 
     def _unknown(self, method: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        record = self._unknown_record
+
         async def run(content: bytes, context: Context) -> bytes:
-            with _UNKNOWN.call() as entry:
+            with record.call() as entry:
                 try:
-                    call.enter(None, _request_id(context), context.peer())
+                    call.enter(None, _RequestId(context), context.peer)
                     if self._peers.caller(context) is None:
                         raise Refusal(Reason.REASON_CERTIFICATE_REQUIRED, "the call carries no client certificate")
                     raise Refusal(
@@ -222,12 +223,12 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return guarded
 
     def _enter(self, method: str, context: Context) -> tuple[Caller | None, tuple[Any, ...]]:
-        address = context.peer()
-        call.enter(None, _request_id(context), address)
+        request_id = _RequestId(context)
+        call.enter(None, request_id, context.peer)
         if self._draining:
             raise _draining()
         caller = self._peers.caller(context)
-        call.enter(caller, call.current_request_id(), address)
+        call.enter(caller, request_id, context.peer)
         if caller is not None:
             self._observer.called(caller)
         return caller, self._rules.grants(method, caller)
@@ -318,8 +319,23 @@ def _field_path(path: Any) -> str:
     return ".".join(names)
 
 
-def _request_id(context: Context) -> str:
+class _RequestId:
+    """The id of a call, looked up when it is first asked for: most calls that go well are never named by it."""
+
+    __slots__ = ("_context", "_id")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._id = ""
+
+    def __call__(self) -> str:
+        if not self._id:
+            self._id = _sent_request_id(self._context) or uuid.uuid4().hex
+        return self._id
+
+
+def _sent_request_id(context: Context) -> str | None:
     for key, value in context.invocation_metadata() or ():
         if key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return uuid.uuid4().hex
+    return None

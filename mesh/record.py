@@ -1,5 +1,6 @@
 """The record of one call: its log line and its metrics."""
 
+import logging
 import time
 from types import TracebackType
 from typing import Self
@@ -7,14 +8,13 @@ from typing import Self
 from mesh import call, telemetry
 from mesh.errors import Refusal
 
-_log = telemetry.logger("call")
-
 
 class Record:
-    """The record of one method. Its metrics are looked up once, not on every call."""
+    """The record of one method: its metrics and its logger, looked up once and not on every call."""
 
     def __init__(self, method: str) -> None:
         self.method = method
+        self.log = telemetry.logger("call").bind(method=method)
         self.ok = telemetry.CALLS.labels(method, "OK", "")
         self.seconds = telemetry.CALL_SECONDS.labels(method)
         self.streams = telemetry.STREAMS.labels(method)
@@ -46,9 +46,8 @@ class Entry:
             telemetry.CALLS.labels(self._record.method, "ABORTED_BY_HANDLER", "").inc()
             return None
         telemetry.CALLS.labels(self._record.method, refusal.code.name, refusal.name).inc()
-        _log.info(
+        self._record.log.info(
             "refused",
-            method=self._record.method,
             code=refusal.code.name,
             reason=refusal.name,
             message=refusal.message,
@@ -76,14 +75,15 @@ class Entry:
         else:
             self._record.ok.inc()
         # Whoever waited for an answer and went without one may ask why: the operator must find the call.
-        log = _log.info if kind is not None and not self._streaming else _log.debug
-        log(
-            "cancelled" if kind else "ok",
-            method=self._record.method,
-            request_id=call.current_request_id(),
-            caller=call.caller_name(),
-            ms=self._ms(),
-        )
+        level = logging.INFO if kind is not None and not self._streaming else logging.DEBUG
+        if self._record.log.is_enabled_for(level):
+            self._record.log.log(
+                level,
+                "cancelled" if kind else "ok",
+                request_id=call.current_request_id(),
+                caller=call.caller_name(),
+                ms=self._ms(),
+            )
 
     def _ms(self) -> float:
         return round((time.perf_counter() - self._start) * 1000, 2)

@@ -55,7 +55,7 @@ class Reader:
         self._calls = DirectorService(parts)
 
     def stream(self) -> AsyncGenerator[DownloadSpecificationResponse, None]:
-        call.enter(Caller(SpiffeId.parse(ONE), "01", datetime(2040, 1, 1, tzinfo=UTC)), "call", "")
+        call.enter(Caller(SpiffeId.parse(ONE), "01", datetime(2040, 1, 1, tzinfo=UTC)), lambda: "call", str)
         request = DownloadSpecificationRequest(application_id=self._application_id, sha256=self._sha256)
         context: Any = None
         return self._calls.DownloadSpecification(request, context)
