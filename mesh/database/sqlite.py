@@ -56,6 +56,7 @@ class SqliteDatabase(Database):
         """Run `unit(tx, ...)` on the thread that writes."""
         loop = asyncio.get_running_loop()
         announced: list[str] = []
+        is_committed = is_left = False
 
         def whole(tx: Connection) -> T:
             take_announcements(tx)  # those of a unit that failed
@@ -64,16 +65,26 @@ class SqliteDatabase(Database):
             return result
 
         def run() -> T:
+            nonlocal is_committed
             try:
                 result: T = self._write_lane.run(whole)
             except Refusal as refusal:
                 self._write_failed |= refusal.reason == Reason.REASON_DATABASE_UNAVAILABLE
                 raise
-            if announced:
+            is_committed = True
+            if is_left:
                 loop.call_soon_threadsafe(self._committed, announced)
             return result
 
-        return await _on(self._writer, run)
+        try:
+            result = await _on(self._writer, run)
+        except asyncio.CancelledError:
+            is_left = True  # said before it is asked whether there is a commit, as the other thread does in turn
+            if is_committed:
+                self._committed(announced)
+            raise
+        self._committed(announced)  # to wake this thread for it alone would cost as much as the unit's statements
+        return result
 
     async def read(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)` on a thread that reads."""
