@@ -1,6 +1,6 @@
 """The file that a registry is exported to: JSON, a line each for the header, every row, and the footer.
 
-- The header says what the file is: `{"format": "moorage-director-export", "version": 1, "schema": "0001", "plane_id":
+- The header says what the file is: `{"format": "moorage-director-export", "version": 1, "schema": "0002", "plane_id":
   ..., "revision": ..., "tables": [...]}`. The tables are all that the schema has, each after those that it refers to.
 - A row is `["TABLE", {"COLUMN": VALUE, ...}]` with every column of its table, binary values in base64 (RFC 4648). Rows
   stand table by table in the order of the header, and within a table in the order of its primary key.
