@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from moorage.access.v1 import access_pb2 as moorage_dot_access_dot_v1_dot_access__pb2
+from moorage.connector.v1 import certificate_pb2 as moorage_dot_connector_dot_v1_dot_certificate__pb2
 from moorage.connector.v1 import enrolment_pb2 as moorage_dot_connector_dot_v1_dot_enrolment__pb2
+from moorage.connector.v1 import identity_pb2 as moorage_dot_connector_dot_v1_dot_identity__pb2
+from moorage.connector.v1 import revocation_pb2 as moorage_dot_connector_dot_v1_dot_revocation__pb2
 from moorage.connector.v1 import token_pb2 as moorage_dot_connector_dot_v1_dot_token__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/connector/v1/connector.proto\x12\x14moorage.connector.v1\x1a\x1emoorage/access/v1/access.proto\x1a$moorage/connector/v1/enrolment.proto\x1a moorage/connector/v1/token.proto2\x95\x04\n\tConnector\x12y\n\nIssueToken\x12\'.moorage.connector.v1.IssueTokenRequest\x1a(.moorage.connector.v1.IssueTokenResponse\"\x18\xaa\xbb\x18\x14\n\x02\x08\x03\n\x0e\x08\t\x1a\nruntime_id\x12]\n\x06\x45nroll\x12#.moorage.connector.v1.EnrollRequest\x1a$.moorage.connector.v1.EnrollResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x01\x12Z\n\x05Renew\x12\".moorage.connector.v1.RenewRequest\x1a#.moorage.connector.v1.RenewResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x02\x12u\n\x0eGetTrustBundle\x12+.moorage.connector.v1.GetTrustBundleRequest\x1a,.moorage.connector.v1.GetTrustBundleResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x02\x1a[\xb2\xbb\x18 \n\x18/grpc.health.v1.Health/*\x12\x04\n\x02\x08\x02\xb2\xbb\x18\x33\n+/grpc.reflection.v1alpha.ServerReflection/*\x12\x04\n\x02\x08\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/connector/v1/connector.proto\x12\x14moorage.connector.v1\x1a\x1emoorage/access/v1/access.proto\x1a&moorage/connector/v1/certificate.proto\x1a$moorage/connector/v1/enrolment.proto\x1a#moorage/connector/v1/identity.proto\x1a%moorage/connector/v1/revocation.proto\x1a moorage/connector/v1/token.proto2\xd2\x11\n\tConnector\x12y\n\nIssueToken\x12\'.moorage.connector.v1.IssueTokenRequest\x1a(.moorage.connector.v1.IssueTokenResponse\"\x18\xaa\xbb\x18\x14\n\x02\x08\x03\n\x0e\x08\t\x1a\nruntime_id\x12]\n\x06\x45nroll\x12#.moorage.connector.v1.EnrollRequest\x1a$.moorage.connector.v1.EnrollResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x01\x12Z\n\x05Renew\x12\".moorage.connector.v1.RenewRequest\x1a#.moorage.connector.v1.RenewResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x02\x12u\n\x0eGetTrustBundle\x12+.moorage.connector.v1.GetTrustBundleRequest\x1a,.moorage.connector.v1.GetTrustBundleResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x02\x12g\n\x08GetToken\x12%.moorage.connector.v1.GetTokenRequest\x1a&.moorage.connector.v1.GetTokenResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12m\n\nListTokens\x12\'.moorage.connector.v1.ListTokensRequest\x1a(.moorage.connector.v1.ListTokensResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12l\n\x0bRevokeToken\x12(.moorage.connector.v1.RevokeTokenRequest\x1a).moorage.connector.v1.RevokeTokenResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x03\x12`\n\x07Recover\x12$.moorage.connector.v1.RecoverRequest\x1a%.moorage.connector.v1.RecoverResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x01\x12y\n\x0eGetCertificate\x12+.moorage.connector.v1.GetCertificateRequest\x1a,.moorage.connector.v1.GetCertificateResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12\x7f\n\x10ListCertificates\x12-.moorage.connector.v1.ListCertificatesRequest\x1a..moorage.connector.v1.ListCertificatesResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12~\n\x11RevokeCertificate\x12..moorage.connector.v1.RevokeCertificateRequest\x1a/.moorage.connector.v1.RevokeCertificateResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x03\x12\x8b\x01\n\x14ReportCertificateUse\x12\x31.moorage.connector.v1.ReportCertificateUseRequest\x1a\x32.moorage.connector.v1.ReportCertificateUseResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x07\n\x02\x08\t\x12p\n\x0bGetIdentity\x12(.moorage.connector.v1.GetIdentityRequest\x1a).moorage.connector.v1.GetIdentityResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12y\n\x0eListIdentities\x12+.moorage.connector.v1.ListIdentitiesRequest\x1a,.moorage.connector.v1.ListIdentitiesResponse\"\x0c\xaa\xbb\x18\x08\n\x02\x08\x03\n\x02\x08\x04\x12\x99\x01\n\x0eRevokeIdentity\x12+.moorage.connector.v1.RevokeIdentityRequest\x1a,.moorage.connector.v1.RevokeIdentityResponse\",\xaa\xbb\x18(\n\x02\x08\x03\n\x12\x08\x07\x1a\x0e\x61pplication_id\n\x0e\x08\x07\x1a\nruntime_id\x12x\n\x0fRestoreIdentity\x12,.moorage.connector.v1.RestoreIdentityRequest\x1a-.moorage.connector.v1.RestoreIdentityResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x03\x12\x85\x01\n\x10WatchRevocations\x12-.moorage.connector.v1.WatchRevocationsRequest\x1a..moorage.connector.v1.WatchRevocationsResponse\"\x10\xaa\xbb\x18\x0c\n\x02\x08\x07\n\x02\x08\x08\n\x02\x08\t0\x01\x12~\n\x11GetRevocationList\x12..moorage.connector.v1.GetRevocationListRequest\x1a/.moorage.connector.v1.GetRevocationListResponse\"\x08\xaa\xbb\x18\x04\n\x02\x08\x01\x1a[\xb2\xbb\x18 \n\x18/grpc.health.v1.Health/*\x12\x04\n\x02\x08\x02\xb2\xbb\x18\x33\n+/grpc.reflection.v1alpha.ServerReflection/*\x12\x04\n\x02\x08\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +47,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTOR'].methods_by_name['Renew']._serialized_options = b'\252\273\030\004\n\002\010\002'
   _globals['_CONNECTOR'].methods_by_name['GetTrustBundle']._loaded_options = None
   _globals['_CONNECTOR'].methods_by_name['GetTrustBundle']._serialized_options = b'\252\273\030\004\n\002\010\002'
-  _globals['_CONNECTOR']._serialized_start=167
-  _globals['_CONNECTOR']._serialized_end=700
+  _globals['_CONNECTOR'].methods_by_name['GetToken']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['GetToken']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['ListTokens']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['ListTokens']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['RevokeToken']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['RevokeToken']._serialized_options = b'\252\273\030\004\n\002\010\003'
+  _globals['_CONNECTOR'].methods_by_name['Recover']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['Recover']._serialized_options = b'\252\273\030\004\n\002\010\001'
+  _globals['_CONNECTOR'].methods_by_name['GetCertificate']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['GetCertificate']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['ListCertificates']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['ListCertificates']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['RevokeCertificate']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['RevokeCertificate']._serialized_options = b'\252\273\030\004\n\002\010\003'
+  _globals['_CONNECTOR'].methods_by_name['ReportCertificateUse']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['ReportCertificateUse']._serialized_options = b'\252\273\030\010\n\002\010\007\n\002\010\t'
+  _globals['_CONNECTOR'].methods_by_name['GetIdentity']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['GetIdentity']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['ListIdentities']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['ListIdentities']._serialized_options = b'\252\273\030\010\n\002\010\003\n\002\010\004'
+  _globals['_CONNECTOR'].methods_by_name['RevokeIdentity']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['RevokeIdentity']._serialized_options = b'\252\273\030(\n\002\010\003\n\022\010\007\032\016application_id\n\016\010\007\032\nruntime_id'
+  _globals['_CONNECTOR'].methods_by_name['RestoreIdentity']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['RestoreIdentity']._serialized_options = b'\252\273\030\004\n\002\010\003'
+  _globals['_CONNECTOR'].methods_by_name['WatchRevocations']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['WatchRevocations']._serialized_options = b'\252\273\030\014\n\002\010\007\n\002\010\010\n\002\010\t'
+  _globals['_CONNECTOR'].methods_by_name['GetRevocationList']._loaded_options = None
+  _globals['_CONNECTOR'].methods_by_name['GetRevocationList']._serialized_options = b'\252\273\030\004\n\002\010\001'
+  _globals['_CONNECTOR']._serialized_start=283
+  _globals['_CONNECTOR']._serialized_end=2541
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,10 @@
 import grpc
 import warnings
 
+from moorage.connector.v1 import certificate_pb2 as moorage_dot_connector_dot_v1_dot_certificate__pb2
 from moorage.connector.v1 import enrolment_pb2 as moorage_dot_connector_dot_v1_dot_enrolment__pb2
+from moorage.connector.v1 import identity_pb2 as moorage_dot_connector_dot_v1_dot_identity__pb2
+from moorage.connector.v1 import revocation_pb2 as moorage_dot_connector_dot_v1_dot_revocation__pb2
 from moorage.connector.v1 import token_pb2 as moorage_dot_connector_dot_v1_dot_token__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -56,6 +59,76 @@ class ConnectorStub:
                 request_serializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleRequest.SerializeToString,
                 response_deserializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleResponse.FromString,
                 _registered_method=True)
+        self.GetToken = channel.unary_unary(
+                '/moorage.connector.v1.Connector/GetToken',
+                request_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenResponse.FromString,
+                _registered_method=True)
+        self.ListTokens = channel.unary_unary(
+                '/moorage.connector.v1.Connector/ListTokens',
+                request_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensResponse.FromString,
+                _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/moorage.connector.v1.Connector/RevokeToken',
+                request_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenResponse.FromString,
+                _registered_method=True)
+        self.Recover = channel.unary_unary(
+                '/moorage.connector.v1.Connector/Recover',
+                request_serializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverResponse.FromString,
+                _registered_method=True)
+        self.GetCertificate = channel.unary_unary(
+                '/moorage.connector.v1.Connector/GetCertificate',
+                request_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateResponse.FromString,
+                _registered_method=True)
+        self.ListCertificates = channel.unary_unary(
+                '/moorage.connector.v1.Connector/ListCertificates',
+                request_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesResponse.FromString,
+                _registered_method=True)
+        self.RevokeCertificate = channel.unary_unary(
+                '/moorage.connector.v1.Connector/RevokeCertificate',
+                request_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.FromString,
+                _registered_method=True)
+        self.ReportCertificateUse = channel.unary_unary(
+                '/moorage.connector.v1.Connector/ReportCertificateUse',
+                request_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseResponse.FromString,
+                _registered_method=True)
+        self.GetIdentity = channel.unary_unary(
+                '/moorage.connector.v1.Connector/GetIdentity',
+                request_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityResponse.FromString,
+                _registered_method=True)
+        self.ListIdentities = channel.unary_unary(
+                '/moorage.connector.v1.Connector/ListIdentities',
+                request_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.RevokeIdentity = channel.unary_unary(
+                '/moorage.connector.v1.Connector/RevokeIdentity',
+                request_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityResponse.FromString,
+                _registered_method=True)
+        self.RestoreIdentity = channel.unary_unary(
+                '/moorage.connector.v1.Connector/RestoreIdentity',
+                request_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityResponse.FromString,
+                _registered_method=True)
+        self.WatchRevocations = channel.unary_stream(
+                '/moorage.connector.v1.Connector/WatchRevocations',
+                request_serializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsResponse.FromString,
+                _registered_method=True)
+        self.GetRevocationList = channel.unary_unary(
+                '/moorage.connector.v1.Connector/GetRevocationList',
+                request_serializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListRequest.SerializeToString,
+                response_deserializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListResponse.FromString,
+                _registered_method=True)
 
 
 class ConnectorServicer:
@@ -63,7 +136,8 @@ class ConnectorServicer:
     """
 
     def IssueToken(self, request, context):
-        """Issues a one-time token for an Application or a Runtime that the Director knows.
+        """Issues a one-time token: for an Application or a Runtime that the Director knows, an administrator, a viewer or a
+        service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +159,107 @@ class ConnectorServicer:
 
     def GetTrustBundle(self, request, context):
         """Reads the root certificates that the plane trusts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetToken(self, request, context):
+        """Reads one token, never its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTokens(self, request, context):
+        """Reads tokens, a page at a time, never their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """Ends a token that was not used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recover(self, request, context):
+        """Gives a party whose certificate expired while it slept a new one for the same key, where the operator has set a
+        window for that and it is not over. Served on the enrolment listener, and recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCertificate(self, request, context):
+        """Reads one certificate of the ledger.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCertificates(self, request, context):
+        """Reads certificates of the ledger, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeCertificate(self, request, context):
+        """Ends one certificate before its time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportCertificateUse(self, request, context):
+        """Takes a service's word on which certificates it saw for the first time: one that was renewed dies at its
+        successor's first use.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIdentity(self, request, context):
+        """Reads one identity: whether it is banned, and what it has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIdentities(self, request, context):
+        """Reads identities, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeIdentity(self, request, context):
+        """Ends every certificate and token of an identity, and may ban it. The Director does so with what it deletes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreIdentity(self, request, context):
+        """Lifts the ban of an identity.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRevocations(self, request, context):
+        """Streams the list of what no longer counts to the services of the plane: a snapshot, or what changed since the
+        resume point, then each change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRevocationList(self, request, context):
+        """Reads the certificate revocation list (RFC 5280), for parties that are not in the plane. Served on both listeners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +287,76 @@ def add_ConnectorServicer_to_server(servicer, server):
                     servicer.GetTrustBundle,
                     request_deserializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleRequest.FromString,
                     response_serializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleResponse.SerializeToString,
+            ),
+            'GetToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetToken,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenResponse.SerializeToString,
+            ),
+            'ListTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTokens,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensResponse.SerializeToString,
+            ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'Recover': grpc.unary_unary_rpc_method_handler(
+                    servicer.Recover,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverResponse.SerializeToString,
+            ),
+            'GetCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCertificate,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateResponse.SerializeToString,
+            ),
+            'ListCertificates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCertificates,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesResponse.SerializeToString,
+            ),
+            'RevokeCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeCertificate,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.SerializeToString,
+            ),
+            'ReportCertificateUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCertificateUse,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseResponse.SerializeToString,
+            ),
+            'GetIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIdentity,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityResponse.SerializeToString,
+            ),
+            'ListIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIdentities,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesResponse.SerializeToString,
+            ),
+            'RevokeIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeIdentity,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityResponse.SerializeToString,
+            ),
+            'RestoreIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreIdentity,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityResponse.SerializeToString,
+            ),
+            'WatchRevocations': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRevocations,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsResponse.SerializeToString,
+            ),
+            'GetRevocationList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevocationList,
+                    request_deserializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListRequest.FromString,
+                    response_serializer=moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +468,384 @@ class Connector:
             '/moorage.connector.v1.Connector/GetTrustBundle',
             moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleRequest.SerializeToString,
             moorage_dot_connector_dot_v1_dot_enrolment__pb2.GetTrustBundleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/GetToken',
+            moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_token__pb2.GetTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/ListTokens',
+            moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_token__pb2.ListTokensResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/RevokeToken',
+            moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_token__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/Recover',
+            moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_enrolment__pb2.RecoverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/GetCertificate',
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.GetCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCertificates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/ListCertificates',
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.ListCertificatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/RevokeCertificate',
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.RevokeCertificateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCertificateUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/ReportCertificateUse',
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_certificate__pb2.ReportCertificateUseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/GetIdentity',
+            moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_identity__pb2.GetIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/ListIdentities',
+            moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_identity__pb2.ListIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/RevokeIdentity',
+            moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_identity__pb2.RevokeIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/RestoreIdentity',
+            moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_identity__pb2.RestoreIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRevocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/WatchRevocations',
+            moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_revocation__pb2.WatchRevocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevocationList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.connector.v1.Connector/GetRevocationList',
+            moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListRequest.SerializeToString,
+            moorage_dot_connector_dot_v1_dot_revocation__pb2.GetRevocationListResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/connector/v1/enrolment.proto\x12\x14moorage.connector.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n\x0eIssuedIdentity\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x02 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\x12.\n\nnot_before\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x0ePlaneAddresses\x12\x10\n\x08\x64irector\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x11\n\tenrolment\x18\x03 \x01(\t\x12\x13\n\x0bprovisioner\x18\x04 \x01(\t\"K\n\rEnrollRequest\x12 \n\x05token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12\x18\n\x03\x63sr\x18\x02 \x01(\x0c\x42\x0b\xe2\x41\x01\x02\xbaH\x04z\x02\x10\x01\"\x81\x01\n\x0e\x45nrollResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.moorage.connector.v1.IssuedIdentity\x12\x37\n\taddresses\x18\x02 \x01(\x0b\x32$.moorage.connector.v1.PlaneAddresses\"(\n\x0cRenewRequest\x12\x18\n\x03\x63sr\x18\x01 \x01(\x0c\x42\x0b\xe2\x41\x01\x02\xbaH\x04z\x02\x10\x01\"\x80\x01\n\rRenewResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.moorage.connector.v1.IssuedIdentity\x12\x37\n\taddresses\x18\x02 \x01(\x0b\x32$.moorage.connector.v1.PlaneAddresses\"\x17\n\x15GetTrustBundleRequest\"]\n\x16GetTrustBundleResponse\x12\x14\n\x0ctrust_domain\x18\x01 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x02 \x01(\t\x12\x13\n\x0broot_sha256\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$moorage/connector/v1/enrolment.proto\x12\x14moorage.connector.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n\x0eIssuedIdentity\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x1d\n\x15\x63\x65rtificate_chain_pem\x18\x02 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x03 \x01(\t\x12\x15\n\rserial_number\x18\x04 \x01(\t\x12.\n\nnot_before\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnot_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x0ePlaneAddresses\x12\x10\n\x08\x64irector\x18\x01 \x01(\t\x12\x11\n\tconnector\x18\x02 \x01(\t\x12\x11\n\tenrolment\x18\x03 \x01(\t\x12\x13\n\x0bprovisioner\x18\x04 \x01(\t\"K\n\rEnrollRequest\x12 \n\x05token\x18\x01 \x01(\tB\x11\x80\x01\x01\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x10\x12\x18\n\x03\x63sr\x18\x02 \x01(\x0c\x42\x0b\xe2\x41\x01\x02\xbaH\x04z\x02\x10\x01\"\x81\x01\n\x0e\x45nrollResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.moorage.connector.v1.IssuedIdentity\x12\x37\n\taddresses\x18\x02 \x01(\x0b\x32$.moorage.connector.v1.PlaneAddresses\"(\n\x0cRenewRequest\x12\x18\n\x03\x63sr\x18\x01 \x01(\x0c\x42\x0b\xe2\x41\x01\x02\xbaH\x04z\x02\x10\x01\"\x80\x01\n\rRenewResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.moorage.connector.v1.IssuedIdentity\x12\x37\n\taddresses\x18\x02 \x01(\x0b\x32$.moorage.connector.v1.PlaneAddresses\"T\n\x0eRecoverRequest\x12(\n\x0f\x63\x65rtificate_pem\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x10\x01\x18\x80\x80\x01\x12\x18\n\x03\x63sr\x18\x02 \x01(\x0c\x42\x0b\xe2\x41\x01\x02\xbaH\x04z\x02\x10\x01\"\x82\x01\n\x0fRecoverResponse\x12\x36\n\x08identity\x18\x01 \x01(\x0b\x32$.moorage.connector.v1.IssuedIdentity\x12\x37\n\taddresses\x18\x02 \x01(\x0b\x32$.moorage.connector.v1.PlaneAddresses\"\x17\n\x15GetTrustBundleRequest\"]\n\x16GetTrustBundleResponse\x12\x14\n\x0ctrust_domain\x18\x01 \x01(\t\x12\x18\n\x10trust_bundle_pem\x18\x02 \x01(\t\x12\x13\n\x0broot_sha256\x18\x03 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLLREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002\272H\004z\002\020\001'
   _globals['_RENEWREQUEST'].fields_by_name['csr']._loaded_options = None
   _globals['_RENEWREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002\272H\004z\002\020\001'
+  _globals['_RECOVERREQUEST'].fields_by_name['certificate_pem']._loaded_options = None
+  _globals['_RECOVERREQUEST'].fields_by_name['certificate_pem']._serialized_options = b'\342A\001\002\272H\010r\006\020\001\030\200\200\001'
+  _globals['_RECOVERREQUEST'].fields_by_name['csr']._loaded_options = None
+  _globals['_RECOVERREQUEST'].fields_by_name['csr']._serialized_options = b'\342A\001\002\272H\004z\002\020\001'
   _globals['_ISSUEDIDENTITY']._serialized_start=158
   _globals['_ISSUEDIDENTITY']._serialized_end=368
   _globals['_PLANEADDRESSES']._serialized_start=370
@@ -52,8 +56,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RENEWREQUEST']._serialized_end=714
   _globals['_RENEWRESPONSE']._serialized_start=717
   _globals['_RENEWRESPONSE']._serialized_end=845
-  _globals['_GETTRUSTBUNDLEREQUEST']._serialized_start=847
-  _globals['_GETTRUSTBUNDLEREQUEST']._serialized_end=870
-  _globals['_GETTRUSTBUNDLERESPONSE']._serialized_start=872
-  _globals['_GETTRUSTBUNDLERESPONSE']._serialized_end=965
+  _globals['_RECOVERREQUEST']._serialized_start=847
+  _globals['_RECOVERREQUEST']._serialized_end=931
+  _globals['_RECOVERRESPONSE']._serialized_start=934
+  _globals['_RECOVERRESPONSE']._serialized_end=1064
+  _globals['_GETTRUSTBUNDLEREQUEST']._serialized_start=1066
+  _globals['_GETTRUSTBUNDLEREQUEST']._serialized_end=1089
+  _globals['_GETTRUSTBUNDLERESPONSE']._serialized_start=1091
+  _globals['_GETTRUSTBUNDLERESPONSE']._serialized_end=1184
 # @@protoc_insertion_point(module_scope)

@@ -187,7 +187,9 @@ class RenewResponse(_message.Message):
     ADDRESSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def identity(self) -> Global___IssuedIdentity:
-        """The new identity. The old certificate works on until its time is over."""
+        """The new identity. The old certificate works on until the new one is first used, or until the grace is over that the
+        operator has set: a reply that was lost burns nothing, for the old one can ask again.
+        """
 
     @_builtins.property
     def addresses(self) -> Global___PlaneAddresses:
@@ -206,6 +208,66 @@ class RenewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenewResponse: _TypeAlias = RenewResponse  # noqa: Y015
+
+@_typing.final
+class RecoverRequest(_message.Message):
+    """Request of Connector.Recover."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
+    CSR_FIELD_NUMBER: _builtins.int
+    certificate_pem: _builtins.str
+    """The certificate that has expired, PEM: it alone, or with its chain, of which only the first is looked at."""
+    csr: _builtins.bytes
+    """PKCS#10 certificate signing request, DER (RFC 2986), signed by the very key that the certificate is for: that it is
+    there is the proof. Refused with CSR_REFUSED for any other key.
+    """
+    def __init__(
+        self,
+        *,
+        certificate_pem: _builtins.str = ...,
+        csr: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_pem", b"certificate_pem", "csr", b"csr"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverRequest: _TypeAlias = RecoverRequest  # noqa: Y015
+
+@_typing.final
+class RecoverResponse(_message.Message):
+    """Response of Connector.Recover."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def identity(self) -> Global___IssuedIdentity:
+        """The identity, for the same key. Renew it at once, with a new one. While it lives, the same request is answered with
+        it again.
+        """
+
+    @_builtins.property
+    def addresses(self) -> Global___PlaneAddresses:
+        """Where the services are now."""
+
+    def __init__(
+        self,
+        *,
+        identity: Global___IssuedIdentity | None = ...,
+        addresses: Global___PlaneAddresses | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "identity", b"identity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "identity", b"identity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoverResponse: _TypeAlias = RecoverResponse  # noqa: Y015
 
 @_typing.final
 class GetTrustBundleRequest(_message.Message):

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n moorage/connector/v1/token.proto\x12\x14moorage.connector.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x11IssueTokenRequest\x12\"\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12\x1e\n\nruntime_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12\x38\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x42\x0e\n\x05party\x12\x05\xbaH\x02\x08\x01\"~\n\x12IssueTokenResponse\x12\x12\n\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tspiffe_id\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n moorage/connector/v1/token.proto\x12\x14moorage.connector.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x03\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .moorage.connector.v1.TokenState\x12\x0e\n\x06issuer\x18\x04 \x01(\t\x12.\n\nissue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rserial_number\x18\t \x01(\t\x12\x35\n\x08\x64\x65livery\x18\n \x01(\x0b\x32#.moorage.connector.v1.TokenDelivery\x12\x11\n\tdns_names\x18\x0b \x03(\t\x12\x14\n\x0cip_addresses\x18\x0c \x03(\t\"\x8b\x01\n\rTokenDelivery\x12\x37\n\x05state\x18\x01 \x01(\x0e\x32(.moorage.connector.v1.TokenDeliveryState\x12\x30\n\x0c\x61ttempt_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x66\x61ilure\x18\x03 \x01(\t\"\x90\x08\n\x11IssueTokenRequest\x12\"\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12\x1e\n\nruntime_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12\xa9\x01\n\x05\x61\x64min\x18\x04 \x01(\tB\x97\x01\xbaH\x93\x01\xba\x01\x8f\x01\n\x11string.party_name\x12\x39must be 1 to 63 letters, digits and inner \'.\', \'_\' or \'-\'\x1a?this.matches(\'^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$\')H\x00\x12\xaa\x01\n\x06viewer\x18\x05 \x01(\tB\x97\x01\xbaH\x93\x01\xba\x01\x8f\x01\n\x11string.party_name\x12\x39must be 1 to 63 letters, digits and inner \'.\', \'_\' or \'-\'\x1a?this.matches(\'^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$\')H\x00\x12:\n\x07service\x18\x06 \x01(\tB\'\xbaH$r\"R\x08\x64irectorR\tconnectorR\x0bprovisionerH\x00\x12\x38\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\x12\x0f\n\x07\x64\x65liver\x18\x07 \x01(\x08\x12q\n\tdns_names\x18\x08 \x03(\tB^\xbaH[\x92\x01X\x10\x10\x18\x01\"RrP\x18\xfd\x01\x32K^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$\x12(\n\x0cip_addresses\x18\t \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x10\x18\x01\"\x06r\x04\x18-p\x01:\xa9\x02\xbaH\xa5\x02\x1a\xbb\x01\n\x12host_names.service\x12Za service needs one of dns_names or more, or of ip_addresses; for others both are left out\x1aIhas(this.service) == (size(this.dns_names) + size(this.ip_addresses) > 0)\x1a\x65\n\x13\x64\x65liver.application\x12#deliver is for an Application alone\x1a)!this.deliver || has(this.application_id)B\x0e\n\x05party\x12\x05\xbaH\x02\x08\x01\"\xb5\x01\n\x12IssueTokenResponse\x12\x12\n\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tspiffe_id\x18\x04 \x01(\t\x12\x35\n\x08\x64\x65livery\x18\x05 \x01(\x0b\x32#.moorage.connector.v1.TokenDelivery\"1\n\x0fGetTokenRequest\x12\x1e\n\x08token_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\">\n\x10GetTokenResponse\x12*\n\x05token\x18\x01 \x01(\x0b\x32\x1b.moorage.connector.v1.Token\"\xfd\x02\n\x11ListTokensRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\xe3\x01\n\tspiffe_id\x18\x03 \x01(\tB\xcf\x01\xbaH\xcb\x01r\x03\x18\x80\x04\xba\x01\xbf\x01\n\x10string.spiffe_id\x12\x41must be the SPIFFE ID of a party: spiffe://TRUST_DOMAIN/KIND/NAME\x1ahthis.matches(\'^spiffe://[a-z0-9._-]{1,255}/(admin|viewer|application|runtime|service)/[A-Za-z0-9._-]+$\')\xd8\x01\x01\x12\x45\n\x06states\x18\x04 \x03(\x0e\x32 .moorage.connector.v1.TokenStateB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\"Z\n\x12ListTokensResponse\x12+\n\x06tokens\x18\x01 \x03(\x0b\x32\x1b.moorage.connector.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x12RevokeTokenRequest\x12\x1e\n\x08token_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"A\n\x13RevokeTokenResponse\x12*\n\x05token\x18\x01 \x01(\x0b\x32\x1b.moorage.connector.v1.Token*\xa5\x01\n\nTokenState\x12\x1b\n\x17TOKEN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TOKEN_STATE_ACTIVE\x10\x01\x12\x14\n\x10TOKEN_STATE_USED\x10\x02\x12\x17\n\x13TOKEN_STATE_EXPIRED\x10\x03\x12\x17\n\x13TOKEN_STATE_REVOKED\x10\x04\x12\x1a\n\x16TOKEN_STATE_SUPERSEDED\x10\x05*\xa1\x01\n\x12TokenDeliveryState\x12$\n TOKEN_DELIVERY_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cTOKEN_DELIVERY_STATE_PENDING\x10\x01\x12\"\n\x1eTOKEN_DELIVERY_STATE_DELIVERED\x10\x02\x12\x1f\n\x1bTOKEN_DELIVERY_STATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,12 +41,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ISSUETOKENREQUEST'].fields_by_name['application_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_ISSUETOKENREQUEST'].fields_by_name['runtime_id']._loaded_options = None
   _globals['_ISSUETOKENREQUEST'].fields_by_name['runtime_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['admin']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['admin']._serialized_options = b'\272H\223\001\272\001\217\001\n\021string.party_name\0229must be 1 to 63 letters, digits and inner \'.\', \'_\' or \'-\'\032?this.matches(\'^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$\')'
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['viewer']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['viewer']._serialized_options = b'\272H\223\001\272\001\217\001\n\021string.party_name\0229must be 1 to 63 letters, digits and inner \'.\', \'_\' or \'-\'\032?this.matches(\'^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$\')'
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['service']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['service']._serialized_options = b'\272H$r\"R\010directorR\tconnectorR\013provisioner'
   _globals['_ISSUETOKENREQUEST'].fields_by_name['ttl']._loaded_options = None
   _globals['_ISSUETOKENREQUEST'].fields_by_name['ttl']._serialized_options = b'\272H\r\252\001\n\"\004\010\200\243\0052\002\010\001'
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['dns_names']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['dns_names']._serialized_options = b'\272H[\222\001X\020\020\030\001\"RrP\030\375\0012K^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$'
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['ip_addresses']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST'].fields_by_name['ip_addresses']._serialized_options = b'\272H\017\222\001\014\020\020\030\001\"\006r\004\030-p\001'
+  _globals['_ISSUETOKENREQUEST']._loaded_options = None
+  _globals['_ISSUETOKENREQUEST']._serialized_options = b'\272H\245\002\032\273\001\n\022host_names.service\022Za service needs one of dns_names or more, or of ip_addresses; for others both are left out\032Ihas(this.service) == (size(this.dns_names) + size(this.ip_addresses) > 0)\032e\n\023deliver.application\022#deliver is for an Application alone\032)!this.deliver || has(this.application_id)'
   _globals['_ISSUETOKENRESPONSE'].fields_by_name['token']._loaded_options = None
   _globals['_ISSUETOKENRESPONSE'].fields_by_name['token']._serialized_options = b'\200\001\001'
-  _globals['_ISSUETOKENREQUEST']._serialized_start=153
-  _globals['_ISSUETOKENREQUEST']._serialized_end=314
-  _globals['_ISSUETOKENRESPONSE']._serialized_start=316
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=442
+  _globals['_GETTOKENREQUEST'].fields_by_name['token_id']._loaded_options = None
+  _globals['_GETTOKENREQUEST'].fields_by_name['token_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['spiffe_id']._loaded_options = None
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['spiffe_id']._serialized_options = b'\272H\313\001r\003\030\200\004\272\001\277\001\n\020string.spiffe_id\022Amust be the SPIFFE ID of a party: spiffe://TRUST_DOMAIN/KIND/NAME\032hthis.matches(\'^spiffe://[a-z0-9._-]{1,255}/(admin|viewer|application|runtime|service)/[A-Za-z0-9._-]+$\')\330\001\001'
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['states']._loaded_options = None
+  _globals['_LISTTOKENSREQUEST'].fields_by_name['states']._serialized_options = b'\272H\020\222\001\r\020\005\030\001\"\007\202\001\004\020\001 \000'
+  _globals['_REVOKETOKENREQUEST'].fields_by_name['token_id']._loaded_options = None
+  _globals['_REVOKETOKENREQUEST'].fields_by_name['token_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_TOKENSTATE']._serialized_start=2690
+  _globals['_TOKENSTATE']._serialized_end=2855
+  _globals['_TOKENDELIVERYSTATE']._serialized_start=2858
+  _globals['_TOKENDELIVERYSTATE']._serialized_end=3019
+  _globals['_TOKEN']._serialized_start=186
+  _globals['_TOKEN']._serialized_end=606
+  _globals['_TOKENDELIVERY']._serialized_start=609
+  _globals['_TOKENDELIVERY']._serialized_end=748
+  _globals['_ISSUETOKENREQUEST']._serialized_start=751
+  _globals['_ISSUETOKENREQUEST']._serialized_end=1791
+  _globals['_ISSUETOKENRESPONSE']._serialized_start=1794
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=1975
+  _globals['_GETTOKENREQUEST']._serialized_start=1977
+  _globals['_GETTOKENREQUEST']._serialized_end=2026
+  _globals['_GETTOKENRESPONSE']._serialized_start=2028
+  _globals['_GETTOKENRESPONSE']._serialized_end=2090
+  _globals['_LISTTOKENSREQUEST']._serialized_start=2093
+  _globals['_LISTTOKENSREQUEST']._serialized_end=2474
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=2476
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=2566
+  _globals['_REVOKETOKENREQUEST']._serialized_start=2568
+  _globals['_REVOKETOKENREQUEST']._serialized_end=2620
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=2622
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=2687
 # @@protoc_insertion_point(module_scope)

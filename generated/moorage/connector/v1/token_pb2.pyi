@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,35 +21,260 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TokenState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TokenStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOKEN_STATE_UNSPECIFIED: _TokenState.ValueType  # 0
+    """Never sent."""
+    TOKEN_STATE_ACTIVE: _TokenState.ValueType  # 1
+    """It can be used."""
+    TOKEN_STATE_USED: _TokenState.ValueType  # 2
+    """It earned a certificate. Until `expire_time` the same token with the same key is answered with that certificate
+    again, so that a reply that was lost burns nothing.
+    """
+    TOKEN_STATE_EXPIRED: _TokenState.ValueType  # 3
+    """Its time ended unused."""
+    TOKEN_STATE_REVOKED: _TokenState.ValueType  # 4
+    """It was revoked unused."""
+    TOKEN_STATE_SUPERSEDED: _TokenState.ValueType  # 5
+    """A later token was issued for the same identity before it was used."""
+
+class TokenState(_TokenState, metaclass=_TokenStateEnumTypeWrapper):
+    """TokenState says what has become of a token. One that was used stays USED, whatever came later; of the others REVOKED
+    goes before SUPERSEDED, and that before EXPIRED.
+    """
+
+TOKEN_STATE_UNSPECIFIED: TokenState.ValueType  # 0
+"""Never sent."""
+TOKEN_STATE_ACTIVE: TokenState.ValueType  # 1
+"""It can be used."""
+TOKEN_STATE_USED: TokenState.ValueType  # 2
+"""It earned a certificate. Until `expire_time` the same token with the same key is answered with that certificate
+again, so that a reply that was lost burns nothing.
+"""
+TOKEN_STATE_EXPIRED: TokenState.ValueType  # 3
+"""Its time ended unused."""
+TOKEN_STATE_REVOKED: TokenState.ValueType  # 4
+"""It was revoked unused."""
+TOKEN_STATE_SUPERSEDED: TokenState.ValueType  # 5
+"""A later token was issued for the same identity before it was used."""
+Global___TokenState: _TypeAlias = TokenState  # noqa: Y015
+
+class _TokenDeliveryState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TokenDeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenDeliveryState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOKEN_DELIVERY_STATE_UNSPECIFIED: _TokenDeliveryState.ValueType  # 0
+    """Never sent."""
+    TOKEN_DELIVERY_STATE_PENDING: _TokenDeliveryState.ValueType  # 1
+    """It is under way; or the Connector ended before it knew. The token is in no other hands: when in doubt, issue
+    another.
+    """
+    TOKEN_DELIVERY_STATE_DELIVERED: _TokenDeliveryState.ValueType  # 2
+    """The pairing webhook took it."""
+    TOKEN_DELIVERY_STATE_FAILED: _TokenDeliveryState.ValueType  # 3
+    """The pairing webhook did not take it, or gave no answer. The token was revoked at once."""
+
+class TokenDeliveryState(_TokenDeliveryState, metaclass=_TokenDeliveryStateEnumTypeWrapper):
+    """TokenDeliveryState says what came of handing a token to its Application."""
+
+TOKEN_DELIVERY_STATE_UNSPECIFIED: TokenDeliveryState.ValueType  # 0
+"""Never sent."""
+TOKEN_DELIVERY_STATE_PENDING: TokenDeliveryState.ValueType  # 1
+"""It is under way; or the Connector ended before it knew. The token is in no other hands: when in doubt, issue
+another.
+"""
+TOKEN_DELIVERY_STATE_DELIVERED: TokenDeliveryState.ValueType  # 2
+"""The pairing webhook took it."""
+TOKEN_DELIVERY_STATE_FAILED: TokenDeliveryState.ValueType  # 3
+"""The pairing webhook did not take it, or gave no answer. The token was revoked at once."""
+Global___TokenDeliveryState: _TypeAlias = TokenDeliveryState  # noqa: Y015
+
+@_typing.final
+class Token(_message.Message):
+    """Token is a one-time token as the plane keeps it: never the line that enrols, of which it has only the SHA-256 of the
+    secret.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ISSUER_FIELD_NUMBER: _builtins.int
+    ISSUE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    USE_TIME_FIELD_NUMBER: _builtins.int
+    REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    DNS_NAMES_FIELD_NUMBER: _builtins.int
+    IP_ADDRESSES_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """UUID that names the token in answers, logs and the audit; of no use to enrol with."""
+    spiffe_id: _builtins.str
+    """The SPIFFE ID that it gives."""
+    state: Global___TokenState.ValueType
+    """What has become of it."""
+    issuer: _builtins.str
+    """SPIFFE ID of whoever had it issued."""
+    serial_number: _builtins.str
+    """Serial number of the certificate that it earned, lowercase hexadecimal. Only with USED."""
+    @_builtins.property
+    def issue_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was issued."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ceases to work."""
+
+    @_builtins.property
+    def use_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was used. Only with USED."""
+
+    @_builtins.property
+    def revoke_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was revoked, by RevokeToken or with its identity. Only with REVOKED."""
+
+    @_builtins.property
+    def delivery(self) -> Global___TokenDelivery:
+        """How it was handed to the Application; left out where whoever had it issued was shown it."""
+
+    @_builtins.property
+    def dns_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """DNS names that the certificate will carry. Only for a service."""
+
+    @_builtins.property
+    def ip_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses that the certificate will carry, in their canonical form (RFC 5952). Only for a service."""
+
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+        spiffe_id: _builtins.str = ...,
+        state: Global___TokenState.ValueType = ...,
+        issuer: _builtins.str = ...,
+        issue_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        use_time: _timestamp_pb2.Timestamp | None = ...,
+        revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        serial_number: _builtins.str = ...,
+        delivery: Global___TokenDelivery | None = ...,
+        dns_names: _abc.Iterable[_builtins.str] | None = ...,
+        ip_addresses: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "expire_time", b"expire_time", "issue_time", b"issue_time", "revoke_time", b"revoke_time", "use_time", b"use_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "dns_names", b"dns_names", "expire_time", b"expire_time", "ip_addresses", b"ip_addresses", "issue_time", b"issue_time", "issuer", b"issuer", "revoke_time", b"revoke_time", "serial_number", b"serial_number", "spiffe_id", b"spiffe_id", "state", b"state", "token_id", b"token_id", "use_time", b"use_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Token: _TypeAlias = Token  # noqa: Y015
+
+@_typing.final
+class TokenDelivery(_message.Message):
+    """TokenDelivery says how a token was handed to the Application that it is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    state: Global___TokenDeliveryState.ValueType
+    """What came of it."""
+    failure: _builtins.str
+    """Why it failed, in one line; no secrets. Only with FAILED."""
+    @_builtins.property
+    def attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was tried. Not with PENDING."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___TokenDeliveryState.ValueType = ...,
+        attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time", "failure", b"failure", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenDelivery: _TypeAlias = TokenDelivery  # noqa: Y015
+
 @_typing.final
 class IssueTokenRequest(_message.Message):
-    """Request of Connector.IssueToken."""
+    """Request of Connector.IssueToken. The unused tokens that the identity has are superseded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICATION_ID_FIELD_NUMBER: _builtins.int
     RUNTIME_ID_FIELD_NUMBER: _builtins.int
+    ADMIN_FIELD_NUMBER: _builtins.int
+    VIEWER_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    DELIVER_FIELD_NUMBER: _builtins.int
+    DNS_NAMES_FIELD_NUMBER: _builtins.int
+    IP_ADDRESSES_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
-    """UUID of an Application."""
+    """UUID of an Application that the Director knows."""
     runtime_id: _builtins.str
-    """UUID of a Runtime."""
+    """UUID of a Runtime that the Director knows."""
+    admin: _builtins.str
+    """Name of an administrator: 1 to 63 letters, digits and inner `.`, `_`, `-`."""
+    viewer: _builtins.str
+    """Name of an administrator who may only read, in the same form."""
+    service: _builtins.str
+    """One of the plane's own services: `director`, `connector` or `provisioner`. All instances of one share the
+    identity.
+    """
+    deliver: _builtins.bool
+    """Hand the token to the Application's pairing webhook, now and once, and show it nowhere else. Refused with
+    PAIRING_URL_MISSING where it has none, before anything is issued or superseded.
+    """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it may be used, from 1 second to 24 hours. Left out: 1 hour."""
+        """How long it may be used, from 1 second to 24 hours; the operator may have set a lower ceiling for the kind of
+        party, and what is above it is refused with FIELD_INVALID. Left out: the Connector's default for the kind, 1 hour
+        unless set.
+        """
+
+    @_builtins.property
+    def dns_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """DNS names under which the service will be called, which its certificate is to carry beside the SPIFFE ID: lowercase
+        host names (RFC 1123), no wildcards. A renewal keeps them.
+        """
+
+    @_builtins.property
+    def ip_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses, version 4 or 6, under which it will be called; likewise."""
 
     def __init__(
         self,
         *,
         application_id: _builtins.str = ...,
         runtime_id: _builtins.str = ...,
+        admin: _builtins.str = ...,
+        viewer: _builtins.str = ...,
+        service: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
+        deliver: _builtins.bool = ...,
+        dns_names: _abc.Iterable[_builtins.str] | None = ...,
+        ip_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "party", b"party", "runtime_id", b"runtime_id", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "application_id", b"application_id", "party", b"party", "runtime_id", b"runtime_id", "service", b"service", "ttl", b"ttl", "viewer", b"viewer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "party", b"party", "runtime_id", b"runtime_id", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin", b"admin", "application_id", b"application_id", "deliver", b"deliver", "dns_names", b"dns_names", "ip_addresses", b"ip_addresses", "party", b"party", "runtime_id", b"runtime_id", "service", b"service", "ttl", b"ttl", "viewer", b"viewer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_party: _TypeAlias = _typing.Literal["application_id", "runtime_id"]  # noqa: Y015
+    _WhichOneofReturnType_party: _TypeAlias = _typing.Literal["application_id", "runtime_id", "admin", "viewer", "service"]  # noqa: Y015
     _WhichOneofArgType_party: _TypeAlias = _typing.Literal["party", b"party"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_party) -> _WhichOneofReturnType_party | None: ...
 
@@ -62,8 +290,11 @@ class IssueTokenResponse(_message.Message):
     TOKEN_ID_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """The token: one printable line. It is shown here once and stored nowhere."""
+    """The token: one printable line. It is shown here once and stored nowhere. Empty where it was to be delivered,
+    whatever came of that.
+    """
     token_id: _builtins.str
     """UUID that names the token in logs and in the audit; of no use to enrol with."""
     spiffe_id: _builtins.str
@@ -72,6 +303,10 @@ class IssueTokenResponse(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it ceases to work."""
 
+    @_builtins.property
+    def delivery(self) -> Global___TokenDelivery:
+        """DELIVERED or FAILED; left out unless it was to be delivered."""
+
     def __init__(
         self,
         *,
@@ -79,11 +314,170 @@ class IssueTokenResponse(_message.Message):
         token_id: _builtins.str = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         spiffe_id: _builtins.str = ...,
+        delivery: Global___TokenDelivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "spiffe_id", b"spiffe_id", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "expire_time", b"expire_time", "spiffe_id", b"spiffe_id", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueTokenResponse: _TypeAlias = IssueTokenResponse  # noqa: Y015
+
+@_typing.final
+class GetTokenRequest(_message.Message):
+    """Request of Connector.GetToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """UUID of the token."""
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTokenRequest: _TypeAlias = GetTokenRequest  # noqa: Y015
+
+@_typing.final
+class GetTokenResponse(_message.Message):
+    """Response of Connector.GetToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def token(self) -> Global___Token:
+        """The token, without its secret."""
+
+    def __init__(
+        self,
+        *,
+        token: Global___Token | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTokenResponse: _TypeAlias = GetTokenResponse  # noqa: Y015
+
+@_typing.final
+class ListTokensRequest(_message.Message):
+    """Request of Connector.ListTokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SPIFFE_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many to return at most; 0 means 50, and 1,000 is the ceiling (AIP-158)."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    spiffe_id: _builtins.str
+    """Only those of this identity: its SPIFFE ID. Empty: of all."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___TokenState.ValueType]:
+        """Only those in one of these states. Empty: in any."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        spiffe_id: _builtins.str = ...,
+        states: _abc.Iterable[Global___TokenState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "spiffe_id", b"spiffe_id", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTokensRequest: _TypeAlias = ListTokensRequest  # noqa: Y015
+
+@_typing.final
+class ListTokensResponse(_message.Message):
+    """Response of Connector.ListTokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Token]:
+        """Those last issued first, without their secrets."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _abc.Iterable[Global___Token] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTokensResponse: _TypeAlias = ListTokensResponse  # noqa: Y015
+
+@_typing.final
+class RevokeTokenRequest(_message.Message):
+    """Request of Connector.RevokeToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    token_id: _builtins.str
+    """UUID of the token. One that is revoked, expired or superseded already stays as it is; one that was used is refused
+    with TOKEN_USED, which names the certificate that it earned.
+    """
+    def __init__(
+        self,
+        *,
+        token_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokenRequest: _TypeAlias = RevokeTokenRequest  # noqa: Y015
+
+@_typing.final
+class RevokeTokenResponse(_message.Message):
+    """Response of Connector.RevokeToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def token(self) -> Global___Token:
+        """The token as it is now."""
+
+    def __init__(
+        self,
+        *,
+        token: Global___Token | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokenResponse: _TypeAlias = RevokeTokenResponse  # noqa: Y015

@@ -357,6 +357,11 @@ class DirectorStub:
                 request_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
                 response_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
                 _registered_method=True)
+        self.DeliverToken = channel.unary_unary(
+                '/moorage.director.v1.Director/DeliverToken',
+                request_serializer=moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenResponse.FromString,
+                _registered_method=True)
 
 
 class DirectorServicer:
@@ -798,6 +803,13 @@ class DirectorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeliverToken(self, request, context):
+        """Posts a one-time token to the pairing webhook of the Application that it is for, once and from memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1110,6 +1122,11 @@ def add_DirectorServicer_to_server(servicer, server):
                     servicer.WatchApplicationConfiguration,
                     request_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.FromString,
                     response_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.SerializeToString,
+            ),
+            'DeliverToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverToken,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2787,6 +2804,33 @@ class Director:
             '/moorage.director.v1.Director/WatchApplicationConfiguration',
             moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
             moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/moorage.director.v1.Director/DeliverToken',
+            moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

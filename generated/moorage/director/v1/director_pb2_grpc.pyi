@@ -154,6 +154,8 @@ class DirectorStub:
     """Removes the definition of a label."""
     WatchApplicationConfiguration: _aio.UnaryStreamMultiCallable[_configuration_pb2.WatchApplicationConfigurationRequest, _configuration_pb2.WatchApplicationConfigurationResponse]
     """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
+    DeliverToken: _aio.UnaryUnaryMultiCallable[_webhook_pb2.DeliverTokenRequest, _webhook_pb2.DeliverTokenResponse]
+    """Posts a one-time token to the pairing webhook of the Application that it is for, once and from memory."""
 
 class DirectorServicer(metaclass=_abc_1.ABCMeta):
     """Director keeps the registry of Applications, APIs, Event APIs, Groups and Runtimes, and streams each Runtime its view."""
@@ -655,5 +657,13 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_configuration_pb2.WatchApplicationConfigurationRequest, _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]],
     ) -> _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]:
         """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
+
+    @_abc_1.abstractmethod
+    def DeliverToken(
+        self,
+        request: _webhook_pb2.DeliverTokenRequest,
+        context: _aio.ServicerContext[_webhook_pb2.DeliverTokenRequest, _abc.Awaitable[_webhook_pb2.DeliverTokenResponse]],
+    ) -> _abc.Awaitable[_webhook_pb2.DeliverTokenResponse]:
+        """Posts a one-time token to the pairing webhook of the Application that it is for, once and from memory."""
 
 def add_DirectorServicer_to_server(servicer: DirectorServicer, server: _aio.Server) -> None: ...

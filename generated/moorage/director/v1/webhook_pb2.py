@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/webhook.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x04\n\x07Webhook\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x87\x01\n\x03url\x18\x02 \x01(\tBz\xe2\x41\x01\x02\xbaHsr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\x12\xa9\x01\n\x06secret\x18\x03 \x01(\tB\x98\x01\x80\x01\x01\xe2\x41\x01\x04\xbaH\x8d\x01r\x03\x18\x80\x01\xba\x01\x81\x01\n\x15string.webhook_secret\x12\x34must be whsec_ and 24 to 64 bytes in standard base64\x1a\x32this.matches(\'^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\')\xd8\x01\x01\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpending_notices\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66\x61iled_notices\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x11last_success_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0clast_failure\x18\t \x01(\tB\x04\xe2\x41\x01\x03\"9\n\x11GetWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"Q\n\x14UpdateWebhookRequest\x12\x39\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.WebhookB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"F\n\x15UpdateWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"<\n\x14\x44\x65leteWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/webhook.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x06\n\x07Webhook\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x87\x01\n\x03url\x18\x02 \x01(\tBz\xe2\x41\x01\x02\xbaHsr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\x12\xa9\x01\n\x06secret\x18\x03 \x01(\tB\x98\x01\x80\x01\x01\xe2\x41\x01\x04\xbaH\x8d\x01r\x03\x18\x80\x01\xba\x01\x81\x01\n\x15string.webhook_secret\x12\x34must be whsec_ and 24 to 64 bytes in standard base64\x1a\x32this.matches(\'^whsec_[A-Za-z0-9+/]{32,88}={0,2}$\')\xd8\x01\x01\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1d\n\x0fpending_notices\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66\x61iled_notices\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x11last_success_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\x11last_failure_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0clast_failure\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x8e\x01\n\x0bpairing_url\x18\n \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\"9\n\x11GetWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"C\n\x12GetWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"Q\n\x14UpdateWebhookRequest\x12\x39\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.WebhookB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"F\n\x15UpdateWebhookResponse\x12-\n\x07webhook\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Webhook\"<\n\x14\x44\x65leteWebhookRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteWebhookResponse\"\xb4\x01\n\x13\x44\x65liverTokenRequest\x12$\n\x0e\x61pplication_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\x08token_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x05token\x18\x03 \x01(\tB\x0b\x80\x01\x01\xbaH\x05r\x03\x18\x80\x10\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\"l\n\x14\x44\x65liverTokenResponse\x12\x11\n\tdelivered\x18\x01 \x01(\x08\x12\x0f\n\x07\x66\x61ilure\x18\x02 \x01(\t\x12\x30\n\x0c\x61ttempt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,24 +52,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOK'].fields_by_name['last_failure_time']._serialized_options = b'\342A\001\003'
   _globals['_WEBHOOK'].fields_by_name['last_failure']._loaded_options = None
   _globals['_WEBHOOK'].fields_by_name['last_failure']._serialized_options = b'\342A\001\003'
+  _globals['_WEBHOOK'].fields_by_name['pairing_url']._loaded_options = None
+  _globals['_WEBHOOK'].fields_by_name['pairing_url']._serialized_options = b'\272Hvr\003\030\200\020\272\001k\n\017string.http_url\022%must be an absolute http or https URL\0321this.isUri() && this.matches(\'^https?://[^/?#]+\')\330\001\001'
   _globals['_GETWEBHOOKREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_GETWEBHOOKREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._loaded_options = None
   _globals['_UPDATEWEBHOOKREQUEST'].fields_by_name['webhook']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_DELETEWEBHOOKREQUEST'].fields_by_name['application_id']._loaded_options = None
   _globals['_DELETEWEBHOOKREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['application_id']._loaded_options = None
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['application_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['token_id']._loaded_options = None
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['token_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['token']._loaded_options = None
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\272H\005r\003\030\200\020'
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_DELIVERTOKENREQUEST'].fields_by_name['expire_time']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_WEBHOOK']._serialized_start=154
-  _globals['_WEBHOOK']._serialized_end=777
-  _globals['_GETWEBHOOKREQUEST']._serialized_start=779
-  _globals['_GETWEBHOOKREQUEST']._serialized_end=836
-  _globals['_GETWEBHOOKRESPONSE']._serialized_start=838
-  _globals['_GETWEBHOOKRESPONSE']._serialized_end=905
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=907
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=988
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=990
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1060
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1062
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1122
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1124
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1147
+  _globals['_WEBHOOK']._serialized_end=922
+  _globals['_GETWEBHOOKREQUEST']._serialized_start=924
+  _globals['_GETWEBHOOKREQUEST']._serialized_end=981
+  _globals['_GETWEBHOOKRESPONSE']._serialized_start=983
+  _globals['_GETWEBHOOKRESPONSE']._serialized_end=1050
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=1052
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=1133
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=1135
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1205
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1207
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1267
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1269
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1292
+  _globals['_DELIVERTOKENREQUEST']._serialized_start=1295
+  _globals['_DELIVERTOKENREQUEST']._serialized_end=1475
+  _globals['_DELIVERTOKENRESPONSE']._serialized_start=1477
+  _globals['_DELIVERTOKENRESPONSE']._serialized_end=1585
 # @@protoc_insertion_point(module_scope)

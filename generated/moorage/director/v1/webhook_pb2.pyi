@@ -36,6 +36,7 @@ class Webhook(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_FIELD_NUMBER: _builtins.int
+    PAIRING_URL_FIELD_NUMBER: _builtins.int
     application_id: _builtins.str
     """UUID of the application."""
     url: _builtins.str
@@ -50,6 +51,12 @@ class Webhook(_message.Message):
     """Notices that were given up after the last attempt."""
     last_failure: _builtins.str
     """Why it failed."""
+    pairing_url: _builtins.str
+    """Where the Application takes one-time tokens that are issued for it, in the same form as `url`. It is posted
+    `{"type": "PAIRING_TOKEN", "timestamp": ..., "data": {"application_id", "token_id", "token", "expire_time"}}`, signed as
+    the notices are, once and never again: whoever answers with a status of 2xx has the token. Optional: an Application
+    without it is given its tokens by hand.
+    """
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last set."""
@@ -74,10 +81,11 @@ class Webhook(_message.Message):
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure: _builtins.str = ...,
+        pairing_url: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "failed_notices", b"failed_notices", "last_failure", b"last_failure", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "pending_notices", b"pending_notices", "secret", b"secret", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "failed_notices", b"failed_notices", "last_failure", b"last_failure", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "pairing_url", b"pairing_url", "pending_notices", b"pending_notices", "secret", b"secret", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,3 +223,73 @@ class DeleteWebhookResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteWebhookResponse: _TypeAlias = DeleteWebhookResponse  # noqa: Y015
+
+@_typing.final
+class DeliverTokenRequest(_message.Message):
+    """Request of Director.DeliverToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPLICATION_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    application_id: _builtins.str
+    """UUID of the application."""
+    token_id: _builtins.str
+    """UUID that names the token; also the id of the message that is posted."""
+    token: _builtins.str
+    """The token, the whole line. The Director keeps it no longer than the call lasts, and writes it nowhere. Empty: nothing is
+    posted, and the answer only says by its success that there is a pairing webhook.
+    """
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ceases to work."""
+
+    def __init__(
+        self,
+        *,
+        application_id: _builtins.str = ...,
+        token_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["application_id", b"application_id", "expire_time", b"expire_time", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverTokenRequest: _TypeAlias = DeliverTokenRequest  # noqa: Y015
+
+@_typing.final
+class DeliverTokenResponse(_message.Message):
+    """Response of Director.DeliverToken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    delivered: _builtins.bool
+    """Whether the pairing webhook took it."""
+    failure: _builtins.str
+    """Why it did not, in one line; no secrets."""
+    @_builtins.property
+    def attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was tried."""
+
+    def __init__(
+        self,
+        *,
+        delivered: _builtins.bool = ...,
+        failure: _builtins.str = ...,
+        attempt_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_time", b"attempt_time", "delivered", b"delivered", "failure", b"failure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverTokenResponse: _TypeAlias = DeliverTokenResponse  # noqa: Y015

@@ -56,6 +56,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The identity's Application or Runtime is no longer in the registry."""
     REASON_METHOD_UNKNOWN: _Reason.ValueType  # 15
     """No such method."""
+    REASON_CERTIFICATE_REVOKED: _Reason.ValueType  # 16
+    """The certificate was revoked or superseded, or its identity was banned, though its time is not over."""
+    REASON_AUTHORITY_REVOKED: _Reason.ValueType  # 17
+    """The issuing authority that signed the certificate no longer counts."""
     REASON_APPLICATION_NOT_FOUND: _Reason.ValueType  # 20
     """No living Application has this id."""
     REASON_API_NOT_FOUND: _Reason.ValueType  # 21
@@ -94,6 +98,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A label has a value that its definition does not allow."""
     REASON_LABELS_IN_THE_WAY: _Reason.ValueType  # 38
     """Labels that exist do not meet the definition."""
+    REASON_OWN_IDENTITY: _Reason.ValueType  # 39
+    """The identity is the caller's own, which must not lock itself out."""
     REASON_CREDENTIAL_NOT_FOUND: _Reason.ValueType  # 70
     """There is no such credential."""
     REASON_ACCESS_REQUEST_NOT_FOUND: _Reason.ValueType  # 71
@@ -104,12 +110,28 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The Application does not serve the Runtime."""
     REASON_SPECIFICATION_NOT_FOUND: _Reason.ValueType  # 74
     """The Application has no document with this hash."""
+    REASON_PAIRING_URL_MISSING: _Reason.ValueType  # 75
+    """The Application's webhook has no URL that takes pairing tokens, or it has no webhook."""
     REASON_TOKEN_MALFORMED: _Reason.ValueType  # 40
     """The token is not whole: truncated, mistyped, or no token at all."""
     REASON_TOKEN_REFUSED: _Reason.ValueType  # 41
     """The token is unknown, used, expired or of another plane: which of these is not told."""
     REASON_CSR_REFUSED: _Reason.ValueType  # 42
     """The certificate signing request cannot be honoured. The token is not used up."""
+    REASON_TOKEN_NOT_FOUND: _Reason.ValueType  # 43
+    """There is no such token."""
+    REASON_TOKEN_USED: _Reason.ValueType  # 44
+    """The token was used, so there is nothing left of it to revoke."""
+    REASON_IDENTITY_BANNED: _Reason.ValueType  # 45
+    """The identity is banned: nothing is issued to it."""
+    REASON_RECOVERY_REFUSED: _Reason.ValueType  # 46
+    """The certificate cannot be recovered by: which of the conditions it misses is not told."""
+    REASON_CERTIFICATE_NOT_FOUND: _Reason.ValueType  # 47
+    """The ledger has no certificate of this serial number."""
+    REASON_IDENTITY_NOT_FOUND: _Reason.ValueType  # 48
+    """The Connector has never heard of this identity."""
+    REASON_AUTHORITY_NOT_FOUND: _Reason.ValueType  # 49
+    """No issuing authority of the plane has this hash."""
     REASON_DRIVER_UNKNOWN: _Reason.ValueType  # 50
     """No driver has this name."""
     REASON_DRIVER_FAILED: _Reason.ValueType  # 51
@@ -126,6 +148,12 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """A fault of ours. Metadata `request_id` finds it in the service's log."""
     REASON_TOO_MANY_STREAMS: _Reason.ValueType  # 64
     """The service streams as much of this at once as it may, to this caller or to all."""
+    REASON_REVOCATIONS_STALE: _Reason.ValueType  # 65
+    """The service's list of what is revoked is older than the operator lets it be: it cannot tell whether the caller's
+    certificate still counts.
+    """
+    REASON_RATE_LIMITED: _Reason.ValueType  # 66
+    """The address, or the identity, has asked more often of late than it may."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason tells one kind of refusal from another. Values are stable: none is renamed or used again."""
@@ -158,6 +186,10 @@ REASON_IDENTITY_UNKNOWN: Reason.ValueType  # 14
 """The identity's Application or Runtime is no longer in the registry."""
 REASON_METHOD_UNKNOWN: Reason.ValueType  # 15
 """No such method."""
+REASON_CERTIFICATE_REVOKED: Reason.ValueType  # 16
+"""The certificate was revoked or superseded, or its identity was banned, though its time is not over."""
+REASON_AUTHORITY_REVOKED: Reason.ValueType  # 17
+"""The issuing authority that signed the certificate no longer counts."""
 REASON_APPLICATION_NOT_FOUND: Reason.ValueType  # 20
 """No living Application has this id."""
 REASON_API_NOT_FOUND: Reason.ValueType  # 21
@@ -196,6 +228,8 @@ REASON_LABEL_INVALID: Reason.ValueType  # 37
 """A label has a value that its definition does not allow."""
 REASON_LABELS_IN_THE_WAY: Reason.ValueType  # 38
 """Labels that exist do not meet the definition."""
+REASON_OWN_IDENTITY: Reason.ValueType  # 39
+"""The identity is the caller's own, which must not lock itself out."""
 REASON_CREDENTIAL_NOT_FOUND: Reason.ValueType  # 70
 """There is no such credential."""
 REASON_ACCESS_REQUEST_NOT_FOUND: Reason.ValueType  # 71
@@ -206,12 +240,28 @@ REASON_NOT_SERVED: Reason.ValueType  # 73
 """The Application does not serve the Runtime."""
 REASON_SPECIFICATION_NOT_FOUND: Reason.ValueType  # 74
 """The Application has no document with this hash."""
+REASON_PAIRING_URL_MISSING: Reason.ValueType  # 75
+"""The Application's webhook has no URL that takes pairing tokens, or it has no webhook."""
 REASON_TOKEN_MALFORMED: Reason.ValueType  # 40
 """The token is not whole: truncated, mistyped, or no token at all."""
 REASON_TOKEN_REFUSED: Reason.ValueType  # 41
 """The token is unknown, used, expired or of another plane: which of these is not told."""
 REASON_CSR_REFUSED: Reason.ValueType  # 42
 """The certificate signing request cannot be honoured. The token is not used up."""
+REASON_TOKEN_NOT_FOUND: Reason.ValueType  # 43
+"""There is no such token."""
+REASON_TOKEN_USED: Reason.ValueType  # 44
+"""The token was used, so there is nothing left of it to revoke."""
+REASON_IDENTITY_BANNED: Reason.ValueType  # 45
+"""The identity is banned: nothing is issued to it."""
+REASON_RECOVERY_REFUSED: Reason.ValueType  # 46
+"""The certificate cannot be recovered by: which of the conditions it misses is not told."""
+REASON_CERTIFICATE_NOT_FOUND: Reason.ValueType  # 47
+"""The ledger has no certificate of this serial number."""
+REASON_IDENTITY_NOT_FOUND: Reason.ValueType  # 48
+"""The Connector has never heard of this identity."""
+REASON_AUTHORITY_NOT_FOUND: Reason.ValueType  # 49
+"""No issuing authority of the plane has this hash."""
 REASON_DRIVER_UNKNOWN: Reason.ValueType  # 50
 """No driver has this name."""
 REASON_DRIVER_FAILED: Reason.ValueType  # 51
@@ -228,6 +278,12 @@ REASON_INTERNAL: Reason.ValueType  # 63
 """A fault of ours. Metadata `request_id` finds it in the service's log."""
 REASON_TOO_MANY_STREAMS: Reason.ValueType  # 64
 """The service streams as much of this at once as it may, to this caller or to all."""
+REASON_REVOCATIONS_STALE: Reason.ValueType  # 65
+"""The service's list of what is revoked is older than the operator lets it be: it cannot tell whether the caller's
+certificate still counts.
+"""
+REASON_RATE_LIMITED: Reason.ValueType  # 66
+"""The address, or the identity, has asked more often of late than it may."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
