@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum, auto
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -75,10 +76,11 @@ def check_svid(certificate: x509.Certificate) -> SpiffeId:
     return _check(certificate, _LEAF_RULES)
 
 
+@lru_cache(64)
 def check_authority(certificate: x509.Certificate) -> SpiffeId:
     """Hold a signing certificate (3.2) against the rules for one and return its trust domain's ID.
 
-    Raises `SvidRefused`.
+    There are few of them, so that one which held is remembered. Raises `SvidRefused`.
     """
     return _check(certificate, _AUTHORITY_RULES)
 
@@ -123,8 +125,12 @@ def root_pin(certificate: x509.Certificate) -> str:
 
 def serial_hex(certificate: x509.Certificate) -> str:
     """The serial number as `openssl x509 -serial` prints it, but in lowercase: two hex digits an octet."""
-    serial = certificate.serial_number
-    return serial.to_bytes(max(1, (serial.bit_length() + 7) // 8), "big").hex()
+    return number_hex(certificate.serial_number)
+
+
+def number_hex(serial_number: int) -> str:
+    """A serial number in the same form."""
+    return serial_number.to_bytes(max(1, (serial_number.bit_length() + 7) // 8), "big").hex()
 
 
 # A rule looks at the certificate and the SPIFFE ID in it, and raises if it is broken.

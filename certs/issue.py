@@ -1,49 +1,45 @@
 """Issuing leaves: X.509-SVIDs that say exactly what was asked for, each checked again before it leaves.
 
+Planning is apart from signing, so that a ledger can record between the two which bytes are to be signed: `plan` makes
+them, and `sign` signs them as they are.
+
 The subject is empty and the SAN extension therefore critical (RFC 5280, 4.1.2.6): the SPIFFE ID is the only
 name, so there is no second one that could say something else or be taken for the identity.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum, auto
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.authority import (
-    Authority,
-    AuthorityReason,
-    AuthorityRefused,
-    authority_key_identifier,
-    certificates_to_pem,
-    validity,
-)
-from certs.check import ChainRefused, SvidRefused, serial_hex, verify_chain
+from certs import tbs
+from certs.authority import Authority, certificates_to_pem
+from certs.check import SvidRefused, check_svid, number_hex, serial_hex
 from certs.clock import Clock
-from certs.errors import CertsError
-from certs.keys import checked_public_key_type, public_key_sha256
+from certs.keys import public_key_sha256
+from certs.policy import Draft, IssueReason, IssueRefused, plain_profile
 from certs.spiffe import SpiffeId
 
-
-class IssueReason(StrEnum):
-    """Why no certificate was issued."""
-
-    FOREIGN_TRUST_DOMAIN = auto()
-    SERVER_WITHOUT_HOST_NAME = auto()
-    CLIENT_WITH_HOST_NAME = auto()
-    BAD_DNS_NAME = auto()
-    SELF_CHECK_FAILED = auto()
+__all__ = ["IssueReason", "IssueRefused", "IssuedCertificate", "PlannedCertificate", "issue", "plan", "sign"]
 
 
-class IssueRefused(CertsError[IssueReason]):
-    """What was asked for is not issued, or what was signed did not pass the check."""
+@dataclass(frozen=True, slots=True)
+class PlannedCertificate:
+    """What is to be signed, and what a ledger wants to know of it."""
+
+    tbs: bytes
+    """The DER of the TBSCertificate (RFC 5280, 4.1): the very bytes that a signature will be over."""
+    serial_hex: str
+    """As `certs.check.serial_hex` writes it."""
+    spiffe_id: SpiffeId
+    public_key_sha256: bytes
+    not_before: datetime
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,124 +66,75 @@ def issue(
     *,
     server: bool = False,
 ) -> IssuedCertificate:
-    """Certify that `public_key` belongs to `spiffe_id`, from a minute ago until `lifetime` from now.
+    """Certify that `public_key` belongs to `spiffe_id`, from a minute ago until `lifetime` from now, on no record.
 
     It ends with the issuing authority at the latest. A server has one host name or address or more, since
-    gRPC clients compare them; anybody else has none.
-
-    Raises `IssueRefused`; `certs.spiffe.SpiffeIdRefused` for an identity that Moorage does not know;
-    `certs.keys.KeyRefused` for a key not on P-256 or P-384; `certs.authority.AuthorityRefused` for a root
-    (its key signs only authorities), for an authority not valid now, and for a lifetime under a second.
+    gRPC clients compare them; anybody else has none. Raises as `certs.policy.Profile.draft` and `sign` do.
     """
-    _check_asked(authority, public_key, spiffe_id, dns_names, ip_addresses, server=server)
-    not_before, not_after = validity(clock, lifetime, authority.certificate)
+    profile = plain_profile(lifetime)
+    draft = profile.draft(authority, public_key, spiffe_id, clock(), dns_names, ip_addresses, server=server)
+    return sign(authority, plan(draft))
+
+
+def plan(draft: Draft) -> PlannedCertificate:
+    """Fix what is to be signed for a draft that its profile let pass, with a new random serial number."""
     names = x509.SubjectAlternativeName(
         [
-            x509.UniformResourceIdentifier(str(spiffe_id)),
-            *(x509.DNSName(name) for name in dns_names),
-            *(x509.IPAddress(address) for address in ip_addresses),
+            x509.UniformResourceIdentifier(str(draft.spiffe_id)),
+            *(x509.DNSName(name) for name in draft.dns_names),
+            *(x509.IPAddress(address) for address in draft.ip_addresses),
         ]
     )
-    certificate = (
-        x509.CertificateBuilder()
-        .serial_number(x509.random_serial_number())
-        .issuer_name(authority.certificate.subject)
-        .subject_name(x509.Name([]))
-        .public_key(public_key)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
-        .add_extension(names, critical=True)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_AUTHENTICATES, critical=True)
-        .add_extension(_BOTH_ENDS_OF_TLS, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(authority_key_identifier(authority.certificate), critical=False)
-        .sign(authority.key, hashes.SHA256())
+    serial_number = x509.random_serial_number()
+    issuer = draft.authority.certificate
+    return PlannedCertificate(
+        tbs=tbs.encode(issuer, serial_number, draft.not_before, draft.not_after, draft.public_key, names),
+        serial_hex=number_hex(serial_number),
+        spiffe_id=draft.spiffe_id,
+        public_key_sha256=public_key_sha256(draft.public_key),
+        not_before=draft.not_before,
+        not_after=draft.not_after,
     )
-    _check_signed(certificate.public_bytes(Encoding.DER), authority, public_key, names, not_before, not_after)
+
+
+def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate:
+    """Sign the planned bytes, and look at what came of it as a peer will.
+
+    Raises `IssueRefused` (SELF_CHECK_FAILED) for a certificate that is not what was planned, breaks a rule or does not
+    lead to the authority: a device that signs wrongly is seen here, and so is a plan that somebody laid a hand on.
+    """
+    signature = authority.key.sign(planned.tbs, ec.ECDSA(hashes.SHA256()))
+    certificate = _checked(tbs.signed(planned.tbs, signature), authority, planned)
     return IssuedCertificate(
         certificate=certificate,
         chain_pem=certificates_to_pem((certificate, authority.certificate, *authority.chain[:-1])),
-        serial_hex=serial_hex(certificate),
-        not_before=not_before,
-        not_after=not_after,
+        serial_hex=planned.serial_hex,
+        not_before=planned.not_before,
+        not_after=planned.not_after,
     )
 
 
-# RFC 1123 host names in lowercase; no wildcards.
-_DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
-
-_BOTH_ENDS_OF_TLS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-
-_AUTHENTICATES = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-def _check_asked(
-    authority: Authority,
-    public_key: ec.EllipticCurvePublicKey,
-    spiffe_id: SpiffeId,
-    dns_names: Sequence[str],
-    ip_addresses: Sequence[IPv4Address | IPv6Address],
-    *,
-    server: bool,
-) -> None:
-    if authority.is_root:
-        raise AuthorityRefused(
-            AuthorityReason.NOT_AN_ISSUING_AUTHORITY, "a root's key signs issuing authorities, never leaves"
-        )
-    checked_public_key_type(public_key)
-    kind = spiffe_id.kind  # raises for what is none of Moorage's identities
-    if spiffe_id.trust_domain != authority.trust_domain:
-        raise IssueRefused(
-            IssueReason.FOREIGN_TRUST_DOMAIN,
-            f"{spiffe_id} is not in {authority.trust_domain}, the authority's trust domain",
-        )
-    if server and not (dns_names or ip_addresses):
-        raise IssueRefused(
-            IssueReason.SERVER_WITHOUT_HOST_NAME, f"a {kind} that serves needs a DNS name or an IP address"
-        )
-    if not server and (dns_names or ip_addresses):
-        raise IssueRefused(
-            IssueReason.CLIENT_WITH_HOST_NAME, f"a {kind} that does not serve gets no DNS name or IP address"
-        )
-    for name in dns_names:
-        if not _DNS_NAME.fullmatch(name):
-            raise IssueRefused(IssueReason.BAD_DNS_NAME, f"{name!r} is not a host name in lowercase")
-
-
-def _check_signed(
-    der: bytes,
-    authority: Authority,
-    public_key: ec.EllipticCurvePublicKey,
-    names: x509.SubjectAlternativeName,
-    not_before: datetime,
-    not_after: datetime,
-) -> None:
-    # Read back from its bytes, as a peer will: a key in a device that signs wrongly is seen here too. From
-    # the authority up to the root the path was checked when the Authority was made.
-    certificate = x509.load_der_x509_certificate(der)
+def _checked(der: bytes, authority: Authority, planned: PlannedCertificate) -> x509.Certificate:
+    # From the authority up to the root the path was checked when the Authority was made: one signature is left.
+    issuer = authority.certificate
     try:
-        verify_chain(certificate, [], [authority.certificate], not_before)
-    except (SvidRefused, ChainRefused) as error:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.verify_directly_issued_by(issuer)
+        extensions = certificate.extensions
+        as_planned = (
+            check_svid(certificate) == planned.spiffe_id
+            and planned.spiffe_id.trust_domain == authority.trust_domain
+            and certificate.tbs_certificate_bytes == planned.tbs
+            and serial_hex(certificate) == planned.serial_hex
+            and public_key_sha256(certificate.public_key()) == planned.public_key_sha256
+            and (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+            == (planned.not_before, planned.not_after)
+            and issuer.not_valid_before_utc <= planned.not_before < planned.not_after <= issuer.not_valid_after_utc
+            and extensions.get_extension_for_class(x509.KeyUsage).value == tbs.AUTHENTICATES
+            and extensions.get_extension_for_class(x509.ExtendedKeyUsage).value == tbs.BOTH_ENDS_OF_TLS
+        )
+    except (SvidRefused, InvalidSignature, TypeError, ValueError) as error:
         raise IssueRefused(IssueReason.SELF_CHECK_FAILED, f"a new certificate fails its check: {error}") from error
-    extensions = certificate.extensions
-    as_asked = (
-        extensions.get_extension_for_class(x509.SubjectAlternativeName).value == names
-        and extensions.get_extension_for_class(x509.KeyUsage).value == _AUTHENTICATES
-        and extensions.get_extension_for_class(x509.ExtendedKeyUsage).value == _BOTH_ENDS_OF_TLS
-        and public_key_sha256(certificate.public_key()) == public_key_sha256(public_key)
-        and (certificate.not_valid_before_utc, certificate.not_valid_after_utc) == (not_before, not_after)
-        and certificate.serial_number > 0
-    )
-    if not as_asked:
-        raise IssueRefused(IssueReason.SELF_CHECK_FAILED, "a new certificate is not what was asked for")
+    if not as_planned:
+        raise IssueRefused(IssueReason.SELF_CHECK_FAILED, "a new certificate is not what was planned")
+    return certificate
