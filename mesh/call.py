@@ -27,6 +27,14 @@ class Caller:
     not_after: datetime
     """When the certificate ceases to count, in UTC."""
 
+    authority_key: str = ""
+    """Its authority key identifier (RFC 5280, section 4.2.1.1), lowercase hexadecimal; empty where it has none."""
+
+    @cached_property
+    def uri(self) -> str:
+        """Its SPIFFE ID as it is written."""
+        return str(self.spiffe_id)
+
     @cached_property
     def kind(self) -> Kind:
         """What kind of party it is."""

@@ -53,7 +53,7 @@ class LiveChannel:
 
     def __init__(self, address: str, identity: Identity) -> None:
         self.address = address
-        self._identity = identity
+        self.identity = identity
         self._generation = ""
         self._channel: grpc.aio.Channel | None = None
         self._stubs: dict[Callable[..., Any], Any] = {}
@@ -62,9 +62,9 @@ class LiveChannel:
     @property
     def channel(self) -> grpc.aio.Channel:
         """The channel for the identity as it is now; raises `IdentityRefused` where there is none to use."""
-        generation = self._identity.generation()
+        generation = self.identity.generation()
         if self._channel is None or generation != self._generation:
-            fresh = open_channel(self.address, self._identity.load())
+            fresh = open_channel(self.address, self.identity.load())
             self._retire(self._channel)
             self._channel, self._generation = fresh, generation
             self._stubs.clear()

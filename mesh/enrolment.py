@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
 from moorage.connector.v1.enrolment_pb2 import EnrollRequest, EnrollResponse, IssuedIdentity, PlaneAddresses
+from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.check import ChainRefused, SvidRefused, check_svid, verify_chain
 from certs.clock import Clock, system_clock
@@ -40,8 +41,10 @@ ENROLMENT_TIMEOUT = timedelta(seconds=60)
 PROBE_TIMEOUT = timedelta(seconds=5)
 CALL_TIMEOUT = timedelta(seconds=10)
 
+RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+"""What a newcomer's call may end with and go well another time."""
+
 _log = telemetry.logger("enrolment")
-_RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class PlaneUnreachable(Exception):
@@ -97,7 +100,7 @@ def checked(
         leaf, *intermediates = x509.load_pem_x509_certificates(issued.certificate_chain_pem.encode())
         verify_chain(leaf, intermediates, roots, at)
         spiffe_id = check_svid(leaf)
-    except (ValueError, SvidRefused, ChainRefused) as error:
+    except (ValueError, x509.InvalidVersion, SvidRefused, ChainRefused) as error:
         raise IssuedIdentityRefused(f"the Connector sent a certificate that cannot be used: {error}") from error
     if public_key_sha256(leaf.public_key()) != public_key_sha256(key.public_key()):
         raise IssuedIdentityRefused("the Connector sent a certificate for another key")
@@ -108,7 +111,7 @@ def trust_bundle(issued: IssuedIdentity) -> list[x509.Certificate]:
     """The roots that came with the identity; raises `IssuedIdentityRefused`."""
     try:
         return x509.load_pem_x509_certificates(issued.trust_bundle_pem.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise IssuedIdentityRefused("the Connector sent no trust bundle") from error
 
 
@@ -141,7 +144,7 @@ async def _answer(
                     failure = str(error)
                 except grpc.aio.AioRpcError as error:
                     problem = Problem.of(error)
-                    if problem.code not in _RETRIED:
+                    if problem.code not in RETRIED and not problem.is_reason(Reason.REASON_RATE_LIMITED):
                         raise
                     failure, wait_at_least = problem.message, problem.retry_after
                 _log.info("enrolment is tried again", address=token.address, failure=failure)

@@ -159,6 +159,14 @@ class Problem:
         )
 
 
+def cause_of(error: Exception) -> str:
+    """What failed, in a line for the log: the reason that another service gave, or else what the error says."""
+    if isinstance(error, grpc.RpcError):
+        problem = Problem.of(error)
+        return f"{problem.code.name}: {problem.reason or problem.message}"
+    return str(error) or type(error).__name__
+
+
 def _definition(reason: Reason.ValueType) -> errors_pb2.Definition:
     value = errors_pb2.DESCRIPTOR.enum_types_by_name["Reason"].values_by_number[reason]
     definition: errors_pb2.Definition = value.GetOptions().Extensions[errors_pb2.definition]

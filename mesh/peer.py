@@ -12,6 +12,7 @@ from certs.clock import Clock
 from certs.spiffe import SpiffeIdRefused
 from mesh.call import Caller
 from mesh.errors import Refusal
+from mesh.uses import Uses
 
 _REMEMBERED = 20_000
 """Certificates whose reading is remembered: more than one process has connections, at some 1 KiB each."""
@@ -20,9 +21,11 @@ _REMEMBERED = 20_000
 class Peers:
     """Reads callers from connections; a certificate is parsed and checked once, its time on every call."""
 
-    def __init__(self, trust_domain: str, clock: Clock) -> None:
+    def __init__(self, trust_domain: str, clock: Clock, uses: Uses | None = None) -> None:
+        """`uses` is told of each certificate that is read, which is when it is first seen."""
         self._trust_domain = trust_domain
         self._clock = clock
+        self._uses = uses
         self._callers: dict[bytes, Caller] = {}
 
     def caller(self, context: grpc.aio.ServicerContext[Any, Any]) -> Caller | None:
@@ -40,6 +43,8 @@ class Peers:
             if len(self._callers) >= _REMEMBERED:
                 self._callers.pop(next(iter(self._callers)))
             self._callers[pem] = caller
+            if self._uses is not None:
+                self._uses.saw(caller.serial)
         if caller.not_after <= self._clock():
             raise Refusal(
                 Reason.REASON_CERTIFICATE_EXPIRED, f"the certificate of {caller.spiffe_id} ended at {caller.not_after}"
@@ -51,8 +56,17 @@ class Peers:
             certificate = x509.load_pem_x509_certificate(pem)
             spiffe_id = check_svid(certificate)
             known = spiffe_id.trust_domain == self._trust_domain and bool(spiffe_id.kind)
-        except (ValueError, SvidRefused, SpiffeIdRefused) as error:
+        except (ValueError, x509.InvalidVersion, SvidRefused, SpiffeIdRefused) as error:
             raise Refusal(Reason.REASON_CERTIFICATE_FOREIGN, f"not an identity of this plane: {error}") from error
         if not known:
             raise Refusal(Reason.REASON_CERTIFICATE_FOREIGN, f"{spiffe_id} is not of {self._trust_domain}")
-        return Caller(spiffe_id, serial_hex(certificate), certificate.not_valid_after_utc.astimezone(UTC))
+        not_after = certificate.not_valid_after_utc.astimezone(UTC)
+        return Caller(spiffe_id, serial_hex(certificate), not_after, _authority_key(certificate))
+
+
+def _authority_key(certificate: x509.Certificate) -> str:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return ""
+    return (extension.value.key_identifier or b"").hex()

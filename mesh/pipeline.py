@@ -2,16 +2,16 @@
 
 1. errors      whatever goes wrong further in leaves as a status of the catalogue, and nothing else does
 2. record      request id, structured log, metrics
-3. identity    the caller's SPIFFE ID from its client certificate
+3. identity    the caller's SPIFFE ID from its client certificate, which must not have been revoked
 4. access      the contract's rule for the method (`moorage.access.v1`), before and after the request is read
 5. validation  the request's bytes, size, and the contract's rules for its fields (protovalidate)
 
-The handler comes last. A stream ends by itself when its caller's certificate does, and when the server drains.
+The handler comes last. A stream ends by itself when its caller's certificate does, at once when that is revoked, and
+when the server drains.
 """
 
 import asyncio
 import inspect
-import random
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,6 +30,8 @@ from mesh.call import Caller
 from mesh.errors import Problem, Refusal, Violation
 from mesh.peer import Peers
 from mesh.record import Record
+from mesh.revocations import Revocations
+from mesh.streams import Stream, Streams, draining
 from mesh.texts import nul_violations
 from mesh.uuids import lower_uuids
 
@@ -42,14 +44,9 @@ WHOLLY_CHECKED_BYTES = 16 * 1024
 A request can break nearly as many rules as it has bytes, and to tell of each takes its time on the event loop.
 """
 
-WRITE_TIMEOUT = 30.0
-"""Seconds that one message of a stream may wait for a reader before the stream is ended."""
-
-DRAIN_SPREAD = 1.0
-"""Seconds over which a draining server ends its streams, so that their readers do not all come back at once."""
-
 _DEPENDENCY_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEALTH = "/grpc.health.v1.Health/"
 _log = telemetry.logger("call")
 
 Handler = Any  # grpc's types know the handlers of synchronous servers only
@@ -72,16 +69,25 @@ class CallObserver:
 class Pipeline(grpc.aio.ServerInterceptor):
     """One server's pipeline. `drain` ends its streams and turns new calls away."""
 
-    def __init__(self, rules: AccessRules, peers: Peers, clock: Clock, observer: CallObserver) -> None:
+    def __init__(
+        self,
+        rules: AccessRules,
+        peers: Peers,
+        clock: Clock,
+        observer: CallObserver,
+        revocations: Revocations | None = None,
+    ) -> None:
         self._rules = rules
         self._peers = peers
-        self._clock = clock
         self._observer = observer
+        self._revocations = revocations
         self._validator = Validator()
         self._unknown_record = Record("unknown")
         self._wrapped: dict[str, Handler] = {}
-        self._streams: dict[asyncio.Timeout, asyncio.Task[Any]] = {}
+        self._streams = Streams(clock)
         self._draining = False
+        if revocations is not None:
+            revocations.on_change(lambda: self._streams.look_again(self._check))
 
     async def intercept_service(
         self,
@@ -101,16 +107,11 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def drain(self) -> None:
         """Turn new calls away; end every open stream within `DRAIN_SPREAD`, so that its reader resumes elsewhere."""
         self._draining = True
-        now = asyncio.get_running_loop().time()
-        for limit in self._streams:
-            if limit.expired():
-                continue
-            limit.reschedule(now + random.uniform(0, DRAIN_SPREAD))  # noqa: S311 - spread, not secrecy
+        self._streams.drain()
 
     async def drained(self, within: float) -> None:
         """Wait until every stream has ended, `within` seconds at most."""
-        if self._streams:
-            await asyncio.wait(self._streams.values(), timeout=within)
+        await self._streams.drained(within)
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         if handler.request_streaming and handler.response_streaming:
@@ -134,8 +135,10 @@ class Pipeline(grpc.aio.ServerInterceptor):
             with record.call() as entry:
                 try:
                     call.enter(None, _RequestId(context), context.peer)
-                    if self._peers.caller(context) is None:
+                    caller = self._peers.caller(context)
+                    if caller is None:
                         raise Refusal(Reason.REASON_CERTIFICATE_REQUIRED, "the call carries no client certificate")
+                    self._check(method, caller)
                     raise Refusal(
                         Reason.REASON_METHOD_UNKNOWN, f"there is no method {method}", metadata={"method": method}
                     )
@@ -162,21 +165,18 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return run
 
     def _stream(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
-        async def run(content: bytes, context: Context, limit: asyncio.Timeout) -> None:
+        async def run(content: bytes, context: Context, stream: Stream) -> None:
             request = self._admit(method, handler, content, context)
-            loop, expiry = asyncio.get_running_loop(), self._expiry()
-            messages: AsyncIterator[Any] = handler.unary_stream(request, context)
             caller = call.current_caller()
+            stream.admitted(caller)
+            messages: AsyncIterator[Any] = handler.unary_stream(request, context)
             self._observer.stream_began(caller)
             try:
-                limit.reschedule(expiry)
                 async for message in messages:
                     payload = message if isinstance(message, bytes) else handler.response_serializer(message)
-                    if not self._draining:
-                        limit.reschedule(min(expiry, loop.time() + WRITE_TIMEOUT))
+                    stream.writing()
                     await context.write(payload)
-                    if not self._draining:
-                        limit.reschedule(expiry)
+                    stream.written()
             finally:
                 self._observer.stream_ended(caller)
                 await messages.aclose()  # type: ignore[attr-defined]  # async generators have it
@@ -184,41 +184,37 @@ class Pipeline(grpc.aio.ServerInterceptor):
         return self._streaming(method, run)
 
     def _self_writing_stream(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
-        async def run(content: bytes, context: Context, limit: asyncio.Timeout) -> None:
+        async def run(content: bytes, context: Context, stream: Stream) -> None:
             request = self._admit(method, handler, content, context)
-            limit.reschedule(self._expiry())
+            stream.admitted(call.current_caller())
             await handler.unary_stream(request, context)
 
         return self._streaming(method, run)
 
     def _stream_of_requests(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
-        async def run(requests: Any, context: Context, limit: asyncio.Timeout) -> None:
+        async def run(requests: Any, context: Context, stream: Stream) -> None:
             self._enter(method, context)
-            limit.reschedule(self._expiry())
+            stream.admitted(call.current_caller())
             async for response in handler.stream_stream(requests, context):
                 await context.write(response)
 
         return self._streaming(method, run)
 
     def _streaming(
-        self, method: str, run: Callable[[Any, Context, asyncio.Timeout], Awaitable[None]]
+        self, method: str, run: Callable[[Any, Context, Stream], Awaitable[None]]
     ) -> Callable[[Any, Context], Awaitable[None]]:
         record = Record(method)
 
         async def guarded(request: Any, context: Context) -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - a coroutine of grpc's server runs in a task
+            stream: Stream | None = None
             with record.stream() as entry:
                 try:
                     async with asyncio.timeout(None) as limit:
-                        self._streams[limit] = task
-                        try:
-                            await run(request, context, limit)
-                        finally:
-                            del self._streams[limit]
+                        with self._streams.open(method, limit) as stream:
+                            await run(request, context, stream)
                 except Exception as error:
-                    ended = isinstance(error, TimeoutError) and limit.expired()
-                    await _abort(context, entry.failed(self._why_ended() if ended else _refusal(error)))
+                    ended = stream.why_ended(error) if stream else None
+                    await _abort(context, entry.failed(ended or _refusal(error)))
 
         return guarded
 
@@ -226,12 +222,21 @@ class Pipeline(grpc.aio.ServerInterceptor):
         request_id = _RequestId(context)
         call.enter(None, request_id, context.peer)
         if self._draining:
-            raise _draining()
+            raise draining()
         caller = self._peers.caller(context)
         call.enter(caller, request_id, context.peer)
+        self._check(method, caller)
         if caller is not None:
             self._observer.called(caller)
         return caller, self._rules.grants(method, caller)
+
+    def _check(self, method: str, caller: Caller | None) -> None:
+        """Raise `Refusal` where the certificate of `caller` no longer counts, or where nobody can tell any more."""
+        if self._revocations is None or caller is None:
+            return
+        self._revocations.check(caller)
+        if not method.startswith(_HEALTH):  # which is how others learn that nobody can
+            self._revocations.check_age()
 
     def _admit(self, method: str, handler: Handler, content: bytes, context: Context) -> Message:
         caller, grants = self._enter(method, context)
@@ -253,23 +258,6 @@ class Pipeline(grpc.aio.ServerInterceptor):
         if nul := nul_violations(request, content):
             raise _invalid(nul)
         return request
-
-    def _expiry(self) -> float:
-        """The event loop's time at which the caller's certificate ends."""
-        not_after = call.current_caller().not_after
-        return asyncio.get_running_loop().time() + (not_after - self._clock()).total_seconds()
-
-    def _why_ended(self) -> Refusal:
-        if self._draining:
-            return _draining()
-        caller = call.current_caller()
-        if caller.not_after <= self._clock():
-            return Refusal(Reason.REASON_CERTIFICATE_EXPIRED, f"the certificate ended at {caller.not_after}")
-        return Refusal(
-            Reason.REASON_NOT_READY,
-            f"the reader took no message for {WRITE_TIMEOUT:.0f} s",
-            retry_after=timedelta(seconds=1),
-        )
 
 
 def _refusal(error: Exception) -> Refusal | None:
@@ -295,11 +283,6 @@ async def _abort(context: Context, refusal: Refusal | None) -> None:
     status = refusal.to_status(call.current_request_id())
     details = (("grpc-status-details-bin", status.SerializeToString()),)
     await context.abort(refusal.code, refusal.message, details)
-
-
-def _draining() -> Refusal:
-    wait = timedelta(seconds=random.uniform(0.1, DRAIN_SPREAD))  # noqa: S311 - spread, not secrecy
-    return Refusal(Reason.REASON_NOT_READY, "the service is stopping", retry_after=wait)
 
 
 def _invalid(violations: list[Violation]) -> Refusal:

@@ -44,6 +44,19 @@ def run_once(service: str, work: Callable[[], Coroutine[Any, Any, None]], log_le
         return Exit.INTERRUPTED
 
 
+def in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Have `work` run until the stack unwinds, which cancels it. It is not to fail; where it does, the log says so."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_failure)
+
+    async def cancel() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(cancel)
+    return task
+
+
 def notify(state: str) -> None:
     """Tell the supervisor how the process stands (`READY=1`, `STOPPING=1`), where it asked to be told.
 
@@ -121,6 +134,11 @@ def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Non
     descriptor = os.environ.pop("MOORAGE_LIFELINE_FD", "")
     if descriptor:
         loop.add_reader(int(descriptor), gone, int(descriptor))
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("background work failed", exc_info=error)
 
 
 def _fail(service: str, code: Exit, message: str) -> int:

@@ -17,7 +17,10 @@ from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
 from mesh.limits import MAX_TRANSPORT_BYTES
 from mesh.peer import Peers
-from mesh.pipeline import DRAIN_SPREAD, CallObserver, Pipeline
+from mesh.pipeline import CallObserver, Pipeline
+from mesh.revocations import Revocations
+from mesh.streams import DRAIN_SPREAD
+from mesh.uses import Uses
 
 STOP_GRACE = 3.0
 """Seconds that calls under way have to end once a server stops."""
@@ -33,7 +36,7 @@ MAX_ENROLMENT_BYTES = 2 * 1024 * 1024
 """The largest message that the transport takes from a newcomer."""
 
 _ENROLMENT_STREAMS = 8
-_OPTIONS = (
+OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     # Ask a silent client for a sign of life, and let clients ask as often as our own channels do.
@@ -65,7 +68,9 @@ class MeshServer:
     """One listener with its services. `start` it, and `stop` it gracefully.
 
     `enrolment` listeners ask for no client certificate and send the whole chain, root included, so that a client that
-    only has a pin can check it; they offer neither health nor reflection.
+    only has a pin can check it; they offer neither health nor reflection. `revocations` is asked about each caller, and
+    `uses` is told of each certificate. Connections last for `connection_age` seconds, give or take a tenth; a stream
+    that is open then goes on.
     """
 
     def __init__(
@@ -78,6 +83,9 @@ class MeshServer:
         enrolment: bool = False,
         clock: Clock = system_clock,
         observer: CallObserver | None = None,
+        revocations: Revocations | None = None,
+        uses: Uses | None = None,
+        connection_age: float | None = None,
     ) -> None:
         if not mesh.TLS_1_3_ONLY:
             raise RuntimeError("grpc was imported before mesh, so TLS 1.2 would be offered: import mesh first")
@@ -87,8 +95,10 @@ class MeshServer:
         self._certificates = _LiveCertificates(identity, enrolment=enrolment)
         trust_domain = self._certificates.loaded.spiffe_id.trust_domain
         rules = AccessRules.of(each.descriptor for each in services)
-        self._pipeline = Pipeline(rules, Peers(trust_domain, clock), clock, observer or CallObserver())
-        self._server = grpc.aio.server(interceptors=(self._pipeline,), options=_options(enrolment=enrolment))
+        peers = Peers(trust_domain, clock, uses)
+        self._pipeline = Pipeline(rules, peers, clock, observer or CallObserver(), revocations)
+        options = _enrolment_options() if enrolment else _options(connection_age)
+        self._server = grpc.aio.server(interceptors=(self._pipeline,), options=options)
         for service in services:
             service.register(self._server)
         if not enrolment:
@@ -125,20 +135,30 @@ class MeshServer:
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
 
 
-def _options(*, enrolment: bool) -> tuple[tuple[str, int], ...]:
-    handshake = ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT * 1000))
-    if not enrolment:
-        return (*_OPTIONS, handshake, ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES))
+def _options(connection_age: float | None) -> tuple[tuple[str, int], ...]:
+    options = (*OPTIONS, _handshake(), ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES))
+    if connection_age is None:
+        return options
+    # A new connection shakes hands by the trust bundle of now. There is no grace, which would cut the streams: the
+    # pipeline looks after those.
+    return (*options, ("grpc.max_connection_age_ms", max(int(connection_age * 1000), 1)))
+
+
+def _enrolment_options() -> tuple[tuple[str, int], ...]:
     age = int(ENROLMENT_CONNECTION_AGE * 1000)
     return (
-        *_OPTIONS,
-        handshake,
+        *OPTIONS,
+        _handshake(),
         # Anybody can connect here, and so none can hold much for long.
         ("grpc.max_receive_message_length", MAX_ENROLMENT_BYTES),
         ("grpc.max_concurrent_streams", _ENROLMENT_STREAMS),
         ("grpc.max_connection_age_ms", age),
         ("grpc.max_connection_age_grace_ms", age // 2),
     )
+
+
+def _handshake() -> tuple[str, int]:
+    return ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_TIMEOUT * 1000))
 
 
 class _LiveCertificates:

@@ -34,6 +34,10 @@ CERTIFICATE_NOT_AFTER = Gauge(
 CERTIFICATE_RELOAD_FAILURES = Counter(
     "moorage_certificate_reload_failures_total", "Times the service's own certificate could not be read anew."
 )
+REVOCATIONS_AGE = Gauge(
+    "moorage_revocations_age_seconds",
+    "How long ago the Connector last said what is revoked; +Inf where it never did.",
+)
 READY = Gauge("moorage_ready", "1 while the service answers, 0 while it cannot.", ["service"])
 
 

@@ -5,7 +5,7 @@ DATABASE_UNAVAILABLE. There are two engines, SQLite for one instance and Postgre
 """
 
 from mesh.database.limits import Limits
-from mesh.database.prepared import Prepared
+from mesh.database.prepared import OneOf, Prepared
 from mesh.database.unit import Database, RolledBack, announce
 
-__all__ = ["Database", "Limits", "Prepared", "RolledBack", "announce"]
+__all__ = ["Database", "Limits", "OneOf", "Prepared", "RolledBack", "announce"]

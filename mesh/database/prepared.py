@@ -4,10 +4,26 @@ Between two calls of a service a processor forgets what it knew, and SQLAlchemy'
 of one small SELECT it is most of the cost (decision 15). What a statement says is SQLAlchemy's, for both engines.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Delete,
+    Dialect,
+    Insert,
+    Select,
+    Text,
+    TypeDecorator,
+    Update,
+    bindparam,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 Statement: TypeAlias = "Select[Any] | Insert | Update | Delete"
@@ -17,8 +33,9 @@ Convert: TypeAlias = Callable[[Any], Any]
 class Prepared:
     """A statement, to be run with values for its parameters.
 
-    `keys` are the columns that an INSERT sets; all that an UPDATE sets are parameters of it. A parameter that stands
-    for a list (`IN`) is not known here. What fails raises the driver's own error, which the unit's caller knows too.
+    `keys` are the columns that an INSERT sets; all that an UPDATE sets are parameters of it. A list is one parameter
+    with `OneOf`; SQLAlchemy's `IN` is not known here. What fails raises the driver's own error, which the unit's caller
+    knows too.
     """
 
     def __init__(self, statement: Statement, keys: Collection[str] | None = None) -> None:
@@ -31,6 +48,11 @@ class Prepared:
         compiled = self._of(tx)
         row = _driver(tx).execute(compiled.sql, compiled.parameters(values)).fetchone()
         return compiled.named(row) if row is not None else None
+
+    def all(self, tx: Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All rows, each by the names of its columns."""
+        compiled = self._of(tx)
+        return [compiled.named(row) for row in _driver(tx).execute(compiled.sql, compiled.parameters(values))]
 
     def run(self, tx: Connection, values: Mapping[str, Any]) -> int:
         """Run it; says how many rows it wrote."""
@@ -48,6 +70,41 @@ class Prepared:
         if compiled is None:
             compiled = self._compiled[tx.dialect.name] = _Compiled(self._statement, tx.dialect, self._keys)
         return compiled
+
+
+class OneOf(ColumnElement[bool]):
+    """Whether a column of text has one of the values of the list that is given for the parameter `key`."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, column: ColumnElement[Any], key: str) -> None:
+        self.column = column
+        self.values = bindparam(key, type_=_Texts())
+
+
+class _Texts(TypeDecorator[Sequence[str]]):
+    """A list of texts as one value: an array, and on SQLite the JSON of one."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(Text()) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> Any:
+        return json.dumps(value) if dialect.name == "sqlite" else value
+
+
+@compiles(OneOf, "sqlite")
+def _one_of_json(element: OneOf, compiler: SQLCompiler, **how: Any) -> str:
+    column, values = compiler.process(element.column, **how), compiler.process(element.values, **how)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - a column and a parameter, compiled
+
+
+@compiles(OneOf, "postgresql")
+def _one_of_array(element: OneOf, compiler: SQLCompiler, **how: Any) -> str:
+    return f"{compiler.process(element.column, **how)} = ANY({compiler.process(element.values, **how)})"
 
 
 class _Compiled:

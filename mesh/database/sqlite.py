@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from mesh import telemetry
+from mesh.database.grouped import Grouped
 from mesh.database.unit import Database, RolledBack, take_announcements, unavailable
 from mesh.errors import Refusal
 
@@ -51,6 +52,7 @@ class SqliteDatabase(Database):
         self._write_lane = _Lane(_engine(path, writes=True), "BEGIN IMMEDIATE")
         self._read_lane = _Lane(_engine(path, writes=False), "BEGIN")
         self._glance_lane = _Lane(_engine(path, writes=False), None)
+        self._grouped = Grouped(self.write, _is_of_the_database)
 
     async def write(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)` on the thread that writes."""
@@ -84,6 +86,13 @@ class SqliteDatabase(Database):
                 self._committed(announced)
             raise
         self._committed(announced)  # to wake this thread for it alone would cost as much as the unit's statements
+        return result
+
+    async def write_grouped(
+        self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `unit(tx, ...)` and commit it together with those that wait beside it."""
+        result: T = await self._grouped.run(lambda tx: unit(tx, *args, **kwargs))
         return result
 
     async def read(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

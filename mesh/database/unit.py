@@ -84,6 +84,16 @@ class Database(ABC):
         noticed by those who asked for it.
         """
 
+    async def write_grouped(
+        self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `unit(tx, ...)` as `write` does, for small units of which many come at once.
+
+        On SQLite, which writes one transaction at a time, those that wait together are committed together; each fails
+        alone. A unit whose caller went before it began may not be run at all.
+        """
+        return await self.write(unit, *args, **kwargs)
+
     @abstractmethod
     async def read(self, unit: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit(tx, ...)`, which must not write, on one consistent snapshot of the database."""

@@ -1,0 +1,140 @@
+"""The streams of one server that are open: whose each is, until when it may last, and why it ends before that."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from moorage.errors.v1.errors_pb2 import Reason
+
+from certs.clock import Clock
+from mesh.call import Caller
+from mesh.errors import Refusal
+
+WRITE_TIMEOUT = 30.0
+"""Seconds that one message of a stream may wait for a reader before the stream is ended."""
+
+DRAIN_SPREAD = 1.0
+"""Seconds over which a draining server ends its streams, so that their readers do not all come back at once."""
+
+Check = Callable[[str, Caller | None], None]
+"""Raises `Refusal` where the caller, of the method, is not to be answered any more."""
+
+
+class Stream:
+    """One open stream. It lasts as long as its caller's certificate, unless something ends it."""
+
+    __slots__ = ("_alarm", "_clock", "_ending", "_limit", "_loop", "_writing_since", "caller", "method", "task")
+
+    def __init__(self, method: str, limit: asyncio.Timeout, task: asyncio.Task[Any], clock: Clock) -> None:
+        self.method = method
+        self.task = task
+        self.caller: Caller | None = None
+        self._limit = limit
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._writing_since: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._ending: Refusal | None = None
+
+    def admitted(self, caller: Caller | None) -> None:
+        """Say whose it is: from now on it ends with that party's certificate."""
+        self.caller = caller
+        if caller is not None and self._ending is None:
+            left = caller.not_after - self._clock()
+            self._limit.reschedule(self._loop.time() + left.total_seconds())
+
+    def writing(self) -> None:
+        """A message is about to be written: its reader has `WRITE_TIMEOUT` to take it."""
+        # A timer for each message would cost as much as a tenth of the message. This one looks, once in a while.
+        self._writing_since = self._loop.time()
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(WRITE_TIMEOUT, self._look)
+
+    def written(self) -> None:
+        """It was."""
+        self._writing_since = None
+
+    def close(self) -> None:
+        """It has ended."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def end(self, refusal: Refusal, within: float = 0.0) -> None:
+        """End it at a moment drawn from the next `within` seconds, for that reason. The first reason stands."""
+        if self._ending is None and not self._limit.expired():
+            self._ending = refusal
+            wait = random.uniform(0, within)  # noqa: S311 - spread, not secrecy
+            self._limit.reschedule(self._loop.time() + wait)
+
+    def why_ended(self, error: Exception) -> Refusal | None:
+        """Why its limit ended it; None where the `error` that it ends with is not from there."""
+        if not isinstance(error, TimeoutError) or not self._limit.expired():
+            return None
+        if self._ending is not None:
+            return self._ending
+        if self.caller is not None and self.caller.not_after <= self._clock():
+            return Refusal(Reason.REASON_CERTIFICATE_EXPIRED, f"the certificate ended at {self.caller.not_after}")
+        return Refusal(
+            Reason.REASON_NOT_READY,
+            f"the reader took no message for {WRITE_TIMEOUT:.0f} s",
+            retry_after=timedelta(seconds=1),
+        )
+
+    def _look(self) -> None:
+        """End it where its reader has not taken a message for too long."""
+        self._alarm = None
+        if self._writing_since is None or self._ending is not None or self._limit.expired():
+            return
+        due = self._writing_since + WRITE_TIMEOUT
+        if due > self._loop.time():
+            self._alarm = self._loop.call_at(due, self._look)
+        else:
+            self._limit.reschedule(due)
+
+
+class Streams:
+    """All that are open on one server."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open: set[Stream] = set()
+
+    @contextmanager
+    def open(self, method: str, limit: asyncio.Timeout) -> Iterator[Stream]:
+        """One more, which is the task at hand, for as long as the `with` lasts; `limit` is what ends it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of grpc's server runs in a task
+        stream = Stream(method, limit, task, self._clock)
+        self._open.add(stream)
+        try:
+            yield stream
+        finally:
+            self._open.discard(stream)
+            stream.close()
+
+    def look_again(self, check: Check) -> None:
+        """End, at once, each whose caller no longer passes `check`."""
+        for stream in self._open:
+            try:
+                check(stream.method, stream.caller)
+            except Refusal as refusal:
+                stream.end(refusal)
+
+    def drain(self) -> None:
+        """End all of them within `DRAIN_SPREAD`."""
+        for stream in self._open:
+            stream.end(draining(), DRAIN_SPREAD)
+
+    async def drained(self, within: float) -> None:
+        """Wait until every one has ended, `within` seconds at most."""
+        if self._open:
+            await asyncio.wait([each.task for each in self._open], timeout=within)
+
+
+def draining() -> Refusal:
+    """What a server that stops answers."""
+    wait = timedelta(seconds=random.uniform(0.1, DRAIN_SPREAD))  # noqa: S311 - spread, not secrecy
+    return Refusal(Reason.REASON_NOT_READY, "the service is stopping", retry_after=wait)
