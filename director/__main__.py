@@ -18,9 +18,11 @@ from moorage.director.v1.director_pb2_grpc import add_DirectorServicer_to_server
 from certs.clock import system_clock
 from certs.identity import Identity
 from certs.spiffe import SpiffeId
+from director.departures import Departures, by_connector
 from director.downloads import Downloads
 from director.keys import key_provider, open_seal
 from director.networks import NetworkRule
+from director.pairing import Pairing
 from director.presence import Presence
 from director.retention import Forgetting, Retention
 from director.service import DirectorService, Parts
@@ -36,15 +38,19 @@ from director.stream.hub import Hub
 from director.webhooks.delivery import Delivery, Patience
 from director.webhooks.post import HttpPost
 from mesh import telemetry
+from mesh.channel import LiveChannel
 from mesh.database import Database, Limits
 from mesh.durable import Durable
 from mesh.exits import Exit, Stopped
 from mesh.health import Readiness
 from mesh.migration import prepare
-from mesh.run import run
+from mesh.revocations import followed, of_connector
+from mesh.run import in_background, run
 from mesh.sealing import KeyProvider, Seal, SealingRefused
 from mesh.server import MeshServer, Service
+from mesh.service_identity import keep_renewed
 from mesh.settings import load_settings
+from mesh.uses import to_connector, told
 
 DIRECTOR = director_pb2.DESCRIPTOR.services_by_name["Director"]
 
@@ -82,42 +88,68 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     await application_hub.start()
     stack.push_async_callback(application_hub.stop)
     downloads = Downloads(settings.downloads, settings.downloads_per_caller)
-    parts = Parts(database, hub, application_hub, downloads, inspector, seal, trust_domain, system_clock, _new_id)
+    post = HttpPost(settings.webhook_denied_networks)
+    stack.push_async_callback(post.close)
+    parts = Parts(
+        database=database,
+        hub=hub,
+        application_hub=application_hub,
+        downloads=downloads,
+        inspector=inspector,
+        seal=seal,
+        pairing=Pairing(database, seal, post, system_clock),
+        trust_domain=trust_domain,
+        clock=system_clock,
+        new_id=_new_id,
+    )
     presence = Presence(database, system_clock, timedelta(seconds=settings.stale_after))
     await presence.start()
     stack.push_async_callback(presence.stop)
+    connector = LiveChannel(settings.connector_address, identity)
+    stack.push_async_callback(connector.close)
+    revocations = await followed(
+        of_connector(connector), stack, max_age=settings.revocations_max_age, cache=settings.revocations_cache
+    )
     server = MeshServer(
         settings.listen,
         identity,
         [Service(DIRECTOR, partial(add_DirectorServicer_to_server, DirectorService(parts)))],
-        readiness=Readiness(DIRECTOR.full_name, {"database": database.check}),
+        readiness=Readiness(DIRECTOR.full_name, {"database": database.check, "revocations": revocations.ready}),
         observer=presence,
+        revocations=revocations,
+        uses=told(to_connector(connector), stack),
+        connection_age=settings.connection_age,
     )
     await server.start()
     stack.push_async_callback(server.stop)
+    keep_renewed(identity, connector, stack)
 
-    await _start_background(settings, database, seal, trust_domain, stack)
+    await _start_background(settings, database, seal, post, connector, trust_domain, stack)
     if settings.metrics_listen:
         telemetry.serve_metrics(settings.metrics_listen)
 
 
 async def _start_background(
-    settings: DirectorSettings, database: Database, seal: Seal, trust_domain: str, stack: AsyncExitStack
+    settings: DirectorSettings,
+    database: Database,
+    seal: Seal,
+    post: HttpPost,
+    connector: LiveChannel,
+    trust_domain: str,
+    stack: AsyncExitStack,
 ) -> None:
     """Begin what nobody waits for: the durable work, and forgetting. The import of DBOS alone takes a second."""
-    post = HttpPost(settings.webhook_denied_networks)
-    stack.push_async_callback(post.close)
     patience = Patience(settings.webhook_attempts, settings.webhook_first_wait, settings.webhook_longest_wait)
     delivery = Delivery(database, seal, post, system_clock, patience)
     inspector = Inspector(FETCHED_CPU_SECONDS)
     stack.push_async_callback(inspector.close)
     retrieval = _retrieval(settings, database, inspector, trust_domain)
-    workflows = {**delivery.workflows, **retrieval.workflows}
+    departures = Departures(database, by_connector(connector))
+    workflows = {**delivery.workflows, **retrieval.workflows, **departures.workflows}
     instance = settings.instance_id or f"{socket.gethostname()}/{settings.listen}"
     durable = Durable(name="director", url=settings.dbos_database, workflows=workflows, instance=instance)
     stack.push_async_callback(durable.stop, DURABLE_STOP)
-    working = asyncio.create_task(_work(durable, delivery, retrieval))
-    stack.push_async_callback(_cancel, working)
+    in_background(stack, _work(durable, delivery, retrieval, departures))
     retention = Retention(
         changes=timedelta(seconds=settings.change_retention),
         replies=timedelta(seconds=settings.reply_retention),
@@ -135,11 +167,12 @@ def _retrieval(settings: DirectorSettings, database: Database, inspector: Inspec
     return Retrieval(database, fetcher, system_clock, str(SpiffeId.service(trust_domain, "director")), _new_id)
 
 
-async def _work(durable: Durable, delivery: Delivery, retrieval: Retrieval) -> None:
+async def _work(durable: Durable, delivery: Delivery, retrieval: Retrieval, departures: Departures) -> None:
     await durable.launch()
     async with asyncio.TaskGroup() as group:
         group.create_task(delivery.run(durable))
         group.create_task(retrieval.run(durable))
+        group.create_task(departures.run(durable))
 
 
 async def _seal(database: Database, provider: KeyProvider) -> Seal:
@@ -151,11 +184,6 @@ async def _seal(database: Database, provider: KeyProvider) -> Seal:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 if __name__ == "__main__":

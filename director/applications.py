@@ -25,7 +25,7 @@ from director.memberships import leave_groups
 from director.search.listing import read_list
 from director.search.masks import ReadMask
 from director.search.resources import APPLICATION_SEARCH
-from director.store import Transaction, specifications
+from director.store import Transaction, departures, specifications
 from director.store.groups import GROUP_APPLICATIONS
 from director.store.registry import APPLICATIONS, Values
 from director.times import to_timestamp
@@ -111,6 +111,7 @@ def delete_application(
     outbox.drop(tx, id)
     APPLICATIONS.delete(tx, id)
     specifications.drop_unused(tx, documents)
+    departures.append(tx, Kind.APPLICATION, id, mutation.micros)
     _record(mutation, Action.DELETE, id)
     return DeleteApplicationResponse()
 

@@ -1,6 +1,7 @@
 """Client certificates that are given as credentials: whether they can be used at all."""
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from moorage.director.v1.credential_pb2 import CertificateCredential
 from moorage.errors.v1.errors_pb2 import Reason
@@ -15,8 +16,8 @@ def check_certificate(sent: CertificateCredential, field: str) -> None:
     anything of the key.
     """
     try:
-        chain = x509.load_pem_x509_certificates(sent.certificate_chain.encode())
-    except ValueError:
+        certified = x509.load_pem_x509_certificates(sent.certificate_chain.encode())[0].public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         raise _refusal(f"{field}.certificate_chain", "must be certificates in PEM") from None
     try:
         key = load_pem_private_key(sent.private_key.encode(), password=None)
@@ -27,7 +28,7 @@ def check_certificate(sent: CertificateCredential, field: str) -> None:
             raise _refusal(f"{field}.private_key", "must be a key of a supported kind") from None
         raise
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*spki) != chain[0].public_key().public_bytes(*spki):
+    if key.public_key().public_bytes(*spki) != certified.public_bytes(*spki):
         raise _refusal(f"{field}.private_key", "must be the key of the first certificate")
 
 

@@ -117,13 +117,13 @@ def read_since(tx: Transaction, revision: int, until: int | None = None) -> list
     """The changes after `revision`, up to and with `until`, in the order of the log."""
     return [
         Change(
-            row.revision,
-            Action(row.action),
-            Kind(row.kind),
-            row.resource_id,
-            row.application_id,
-            row.group_id,
-            row.runtime_id,
+            row["revision"],
+            Action(row["action"]),
+            Kind(row["kind"]),
+            row["resource_id"],
+            row["application_id"],
+            row["group_id"],
+            row["runtime_id"],
         )
         for row in store.read_after(tx, revision, until)
     ]

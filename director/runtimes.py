@@ -28,7 +28,7 @@ from director.memberships import join_groups, leave_groups
 from director.search.listing import read_list
 from director.search.masks import ReadMask
 from director.search.resources import RUNTIME_SEARCH
-from director.store import Transaction, credentials
+from director.store import Transaction, credentials, departures
 from director.store.desired import desired_revision
 from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
 from director.store.registry import RUNTIMES, Values
@@ -118,6 +118,7 @@ def delete_runtime(tx: Transaction, mutation: Mutation, request: DeleteRuntimeRe
     holds.let_go_of_runtime(tx, mutation, id)
     credentials.drop_of_runtime(tx, id)
     RUNTIMES.delete(tx, id)
+    departures.append(tx, Kind.RUNTIME, id, mutation.micros)
     _record(mutation, Action.DELETE, id)
     return DeleteRuntimeResponse()
 

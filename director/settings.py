@@ -30,6 +30,20 @@ class DirectorSettings:
     metrics_listen: str = ""
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
 
+    connector_address: str = "127.0.0.1:7444"
+    """The Connector's mTLS listener, which says what is revoked and is told what was deleted."""
+
+    connection_age: float = 3600.0
+    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
+    one."""
+
+    revocations_max_age: float = 0.0
+    """How old the list of what was revoked may be for calls to be answered at all; 0 for as old as it is."""
+
+    revocations_cache: Path | None = None
+    """File in which the list is kept, so that it holds from the start on, also without the Connector; none where not
+    set."""
+
     instance_id: str = ""
     """Which of those on one PostgreSQL this Director is, the same after each restart. Unless set, the name of its host
     and where it listens."""

@@ -21,6 +21,8 @@ from moorage.director.v1.application_pb2 import (
 from moorage.director.v1.webhook_pb2 import (
     DeleteWebhookRequest,
     DeleteWebhookResponse,
+    DeliverTokenRequest,
+    DeliverTokenResponse,
     GetWebhookRequest,
     GetWebhookResponse,
     UpdateWebhookRequest,
@@ -79,3 +81,7 @@ class ApplicationCalls(Calls):
     async def DeleteWebhook(self, request: DeleteWebhookRequest, context: Context) -> DeleteWebhookResponse:
         """Remove an Application's webhook."""
         return await self._change(webhooks.delete_webhook, request)
+
+    async def DeliverToken(self, request: DeliverTokenRequest, context: Context) -> DeliverTokenResponse:
+        """Hand a one-time token to its Application."""
+        return await self._parts.pairing.deliver(request)

@@ -11,6 +11,7 @@ from moorage.director.v1.director_pb2_grpc import DirectorServicer
 from certs.clock import Clock
 from director.downloads import Downloads
 from director.mutate import Occasion, Unit, mutate
+from director.pairing import Pairing
 from director.serving.hub import ApplicationHub
 from director.specifications.inspector import Inspector
 from director.stream.hub import Hub
@@ -33,6 +34,7 @@ class Parts:
     downloads: Downloads
     inspector: Inspector
     seal: Seal
+    pairing: Pairing
     trust_domain: str
     clock: Clock
     new_id: Callable[[], str]

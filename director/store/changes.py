@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from director.store.tables import COUNTED, changes, metadata, plane
@@ -66,12 +66,9 @@ def recount(tx: Connection) -> bool:
     return tx.execute(update(plane).where(differs).values(counts)).rowcount > 0
 
 
-def read_after(tx: Connection, revision: int, until: int | None = None) -> Sequence[Row[Any]]:
+def read_after(tx: Connection, revision: int, until: int | None = None) -> list[dict[str, Any]]:
     """Rows of the log after `revision`, up to and with `until`, in their order."""
-    query = select(changes).where(changes.c.revision > revision)
-    if until is not None:
-        query = query.where(changes.c.revision <= until)
-    return tx.execute(query.order_by(changes.c.revision, changes.c.position)).all()
+    return _AFTER.all(tx, {"after": revision, "until": _LAST if until is None else until})
 
 
 def _plane(tx: Connection, statement: Prepared) -> PlaneRow:
@@ -98,4 +95,10 @@ _COUNTED = {
 }
 """The kinds of the log whose CREATE and DELETE are counted, by their tables."""
 
+_AFTER = Prepared(
+    select(changes)
+    .where(changes.c.revision > bindparam("after"), changes.c.revision <= bindparam("until"))
+    .order_by(changes.c.revision, changes.c.position)
+)
+_LAST = 2**63 - 1
 _APPEND = Prepared(insert(changes), [column.name for column in changes.c])

@@ -1,4 +1,4 @@
-"""Where an Application hears of its Runtimes. The secret goes in, sealed, and never comes out by the API."""
+"""Where an Application hears of its Runtimes and takes its tokens. The secret goes in, sealed, and never comes out."""
 
 import base64
 import binascii
@@ -40,12 +40,13 @@ def update_webhook(
     Raises `Refusal` (APPLICATION_NOT_FOUND, and FIELD_INVALID where the first secret is missing or one is malformed).
     """
     sent = request.webhook
-    _require_application(tx, sent.application_id)
+    require_application(tx, sent.application_id)
     stored = notices.find_webhook(tx, sent.application_id)
     if stored is None and not sent.secret:
         raise Refusal(Reason.REASON_FIELD_INVALID, "a webhook's first secret must be set", field="webhook.secret")
-    if stored is None or sent.secret or sent.url != stored["url"]:
-        values: dict[str, Any] = {"url": sent.url, "update_time": mutation.micros}
+    places = {"url": sent.url, "pairing_url": sent.pairing_url}
+    if stored is None or sent.secret or places != {name: stored[name] for name in places}:
+        values: dict[str, Any] = {**places, "update_time": mutation.micros}
         if sent.secret:
             values["sealed_secret"] = seal.seal(tx, _checked(sent.secret).encode(), sent.application_id)
         notices.store_webhook(tx, sent.application_id, values)
@@ -65,6 +66,14 @@ def delete_webhook(tx: Transaction, mutation: Mutation, request: DeleteWebhookRe
     return DeleteWebhookResponse()
 
 
+def require_application(tx: Transaction, application_id: str) -> None:
+    """Raise `Refusal` (APPLICATION_NOT_FOUND) unless there is such an Application."""
+    if not APPLICATIONS.present(tx, [application_id]):
+        raise Refusal(
+            Reason.REASON_APPLICATION_NOT_FOUND, f"there is no application {application_id}", field="application_id"
+        )
+
+
 def _checked(secret: str) -> str:
     """The secret, if it is one: its pattern in the contract does not tell whole base64 from broken."""
     try:
@@ -78,7 +87,7 @@ def _checked(secret: str) -> str:
 
 
 def _existing(tx: Transaction, application_id: str) -> Values:
-    _require_application(tx, application_id)
+    require_application(tx, application_id)
     row = notices.find_webhook(tx, application_id)
     if row is None:
         raise Refusal(
@@ -89,18 +98,12 @@ def _existing(tx: Transaction, application_id: str) -> Values:
     return row
 
 
-def _require_application(tx: Transaction, application_id: str) -> None:
-    if not APPLICATIONS.present(tx, [application_id]):
-        raise Refusal(
-            Reason.REASON_APPLICATION_NOT_FOUND, f"there is no application {application_id}", field="application_id"
-        )
-
-
 def _message(tx: Transaction, row: Values) -> Webhook:
     counts = notices.counts(tx, row["application_id"])
     webhook = Webhook(
         application_id=row["application_id"],
         url=row["url"],
+        pairing_url=row["pairing_url"],
         update_time=to_timestamp(row["update_time"]),
         pending_notices=counts.get(notices.WAITING, 0),
         failed_notices=counts.get(notices.FAILED, 0),

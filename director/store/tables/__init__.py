@@ -5,6 +5,7 @@ a place in the change log. An `etag` is not stored: it follows from the row's re
 """
 
 from director.store.tables.base import metadata
+from director.store.tables.departures import departures
 from director.store.tables.groups import group_applications, group_runtimes, groups, selector_anchors
 from director.store.tables.log import COUNTED, changes, plane, replies
 from director.store.tables.notices import notices, webhooks
@@ -22,6 +23,7 @@ __all__ = [
     "changes",
     "credentials",
     "data_keys",
+    "departures",
     "documents",
     "event_apis",
     "group_applications",

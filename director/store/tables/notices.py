@@ -19,8 +19,10 @@ webhooks = Table(
     Column("last_success_time", BigInteger),
     Column("last_failure_time", BigInteger),
     Column("last_failure", Text, nullable=False, server_default=""),
+    Column("pairing_url", Text, nullable=False, server_default=""),
 )
-"""Where an Application hears of its Runtimes. The signing secret is stored sealed, never plain."""
+"""Where an Application hears of its Runtimes, and where it takes one-time tokens, empty for nowhere. The signing secret
+is stored sealed, never plain."""
 
 notices = Table(
     "notices",
