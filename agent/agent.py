@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import grpc
 from moorage.connector.v1.enrolment_pb2 import PlaneAddresses, RenewRequest, RenewResponse
@@ -26,6 +27,7 @@ from certs.identity import Identity, IdentityRefused, LoadedIdentity
 from mesh import telemetry
 from mesh.backoff import Backoff
 from mesh.exits import Exit, Stopped
+from mesh.recovery import NotRecovered, recover
 from mesh.renewal import IdentityExpired, RenewalLoop
 
 _FIRST_WAIT = timedelta(milliseconds=200)
@@ -54,7 +56,7 @@ class Agent:
         runtime_id = loaded.spiffe_id.name
         self._home = home
         self._plane = plane
-        self._status = Status(runtime_id, version, certificate=_certificate(loaded))
+        self._status = Status(runtime_id, version, clock(), certificate=_certificate(loaded))
         self._status_file = StatusFile(home.status, self._status)
         self._applier = Applier(cache, applied, credentials, hook, clock, self._on_outcome)
         self._reporter = Reporter(
@@ -77,7 +79,9 @@ class Agent:
             on_counted=self._status_file.changed,
         )
         identity = Identity(home.identity, clock)
-        self._renewal = RenewalLoop(identity, self._send_renewal, self._on_renewed, clock=clock)
+        self._renewal = RenewalLoop(
+            identity, self._send_renewal, self._on_renewed, recover=partial(self._recover, identity, clock), clock=clock
+        )
         if applied:
             self._show(_outcome(applied), applied)
 
@@ -86,7 +90,10 @@ class Agent:
         self._renewal.renew_now()
 
     async def run(self) -> None:
-        """Speak until cancelled. Raises `Stopped` (REFUSED) when the identity is lost: only a new token helps then."""
+        """Speak until cancelled. Raises `Stopped` (REFUSED) when the identity is lost: only a new token helps then.
+
+        A certificate that expired is recovered, where the Connector does so.
+        """
         self._status_file.write()
         try:
             async with asyncio.TaskGroup() as parts:
@@ -140,6 +147,12 @@ class Agent:
     async def _send_report(self, request: ReportConfigurationRequest) -> ReportConfigurationResponse:
         director = self._plane.director()
         return await director.ReportConfiguration(request, timeout=CALL_TIMEOUT, wait_for_ready=True)
+
+    async def _recover(self, identity: Identity, clock: Clock) -> PlaneAddresses:
+        address = (await asyncio.to_thread(self._home.addresses)).enrolment
+        if not address:
+            raise NotRecovered("it is not known where to recover it")
+        return await recover(identity, address, clock)
 
     async def _send_renewal(self, request: RenewRequest) -> RenewResponse:
         counts = self._status.counts

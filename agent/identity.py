@@ -27,8 +27,9 @@ async def identity_to_start_with(
 ) -> LoadedIdentity:
     """The identity in `home` if it can be used, else the one that the token gives, once it is in `home`.
 
-    An empty `runtime_id` takes any Runtime's. `token_line` goes before `token_file`, which is removed once it is used
-    up. While the plane is away, enrolment is tried on and on.
+    One that expired counts where there is no token and it is known where it can be recovered: the agent's renewal does
+    that. An empty `runtime_id` takes any Runtime's. `token_line` goes before `token_file`, which is removed once it is
+    used up. While the plane is away, enrolment is tried on and on.
 
     Raises `Stopped`: REFUSED where there is neither identity nor token or they are not for this Runtime;
     TOKEN_MALFORMED, TOKEN_REFUSED, PIN_MISMATCH, HOME_NOT_WRITABLE, USAGE (a token that others can read).
@@ -38,6 +39,9 @@ async def identity_to_start_with(
         return _usable(identity, runtime_id, clock)
     except _NotUsable as error:
         token = _token(token_file, token_line)
+        if token is None and error.expired is not None and home.addresses().enrolment:
+            _log.warning("to be recovered", because=str(error))
+            return error.expired
         if token is None:
             where = f"into {token_file}" if token_file else "into a file that the setting `token_file` names"
             raise Stopped(
@@ -55,7 +59,11 @@ async def identity_to_start_with(
 
 
 class _NotUsable(Exception):
-    """The message says why."""
+    """The message says why; `expired` is the identity of this Runtime that was usable once."""
+
+    def __init__(self, message: str, expired: LoadedIdentity | None = None) -> None:
+        super().__init__(message)
+        self.expired = expired
 
 
 def _usable(identity: Identity, runtime_id: str, clock: Clock) -> LoadedIdentity:
@@ -63,10 +71,10 @@ def _usable(identity: Identity, runtime_id: str, clock: Clock) -> LoadedIdentity
         loaded = identity.load()
     except (IdentityRefused, OSError) as error:
         raise _NotUsable(f"there is no identity to start with ({error})") from error
-    if loaded.not_after <= clock():
-        raise _NotUsable(f"the identity in {identity.folder} ended at {loaded.not_after.isoformat()}")
     if not _is_of_runtime(loaded.spiffe_id, runtime_id):
         raise _NotUsable(f"the identity in {identity.folder} is {loaded.spiffe_id}, not runtime {runtime_id}")
+    if loaded.not_after <= clock():
+        raise _NotUsable(f"the identity in {identity.folder} ended at {loaded.not_after.isoformat()}", loaded)
     return loaded
 
 

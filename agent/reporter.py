@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import grpc
 from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportConfigurationResponse
+from moorage.errors.v1.errors_pb2 import Reason
 
 from agent.outcome import Outcome
 from agent.status import Counts
@@ -81,9 +82,10 @@ class Reporter:
             problem = await self._attempt(outcome)
             if problem is None:
                 return
-            if problem.code not in _TRANSIENT:
+            if problem.code not in _TRANSIENT and not problem.is_reason(Reason.REASON_CERTIFICATE_REVOKED):
                 self._give_up(outcome, problem)
                 return
+            # A certificate ends at the first use of its successor, which the next attempt then shows.
             if attempt == ATTEMPTS:
                 self._give_up(outcome, problem)
             if await self._woken_within(self._backoff.next(problem.retry_after)):

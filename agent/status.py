@@ -53,6 +53,8 @@ class Status(msgspec.Struct):
 
     runtime_id: str
     agent_version: str
+    started_at: datetime
+    """When the agent's process did; `counts` begin then."""
     state: str = "WAITING"
     """WAITING for a first configuration; APPLYING, APPLIED or FAILED of the latest."""
     revision: int | None = None

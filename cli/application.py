@@ -256,7 +256,7 @@ async def _watch(plane: Connection, application_id: str) -> None:
 
 @application.group(short_help="Where an Application hears of its Runtimes.")
 def webhook() -> None:
-    """Where an Application hears of its Runtimes: POST requests, signed by the Standard Webhooks scheme."""
+    """Where an Application hears of its Runtimes and takes tokens: POSTs, signed by the Standard Webhooks scheme."""
 
 
 @webhook.command("get")
@@ -274,11 +274,17 @@ async def get_webhook(plane: Connection, application: str) -> None:
 @webhook.command("set")
 @_APPLICATION
 @click.option("--url", required=True, help="Where notices go: an absolute http or https URL.")
+@click.option("--pairing-url", help="Where it takes one-time tokens: likewise. Left out: nowhere.")
 @click.option("--secret-file", type=FILE, help="File whose first line is the signing secret, whsec_...; - is stdin.")
 @click.option("--generate-secret", is_flag=True, help="Make a new signing secret and print it, this once.")
 @connected
 async def set_webhook(
-    plane: Connection, application: str, url: str, secret_file: Path | None, generate_secret: bool
+    plane: Connection,
+    application: str,
+    url: str,
+    pairing_url: str | None,
+    secret_file: Path | None,
+    generate_secret: bool,
 ) -> None:
     """Set the webhook. The signing secret is needed the first time; later, left out, it stays as it is.
 
@@ -290,7 +296,8 @@ async def set_webhook(
         raise click.UsageError("Give --secret-file or --generate-secret, not both.", click.get_current_context())
     secret = _new_secret() if generate_secret else read_secret(secret_file, "secret") if secret_file else ""
     application_id = await references.application_id(plane, application)
-    request = UpdateWebhookRequest(webhook=Webhook(application_id=application_id, url=url, secret=secret))
+    new = Webhook(application_id=application_id, url=url, secret=secret, pairing_url=pairing_url or "")
+    request = UpdateWebhookRequest(webhook=new)
     response = await plane.director.call(plane.director.stub.UpdateWebhook, request)
     if not generate_secret:
         plane.output.one(response.webhook)

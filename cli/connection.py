@@ -67,6 +67,8 @@ class Target:
     """`director`, `connector`, `provisioner` as `HOST:PORT`; None: as the identity's folder or the home say."""
     timeout: float
     """Seconds that a call has, its retries included."""
+    renews: bool = False
+    """Whether the identity is this command's to renew once most of its life is over."""
 
     @property
     def identity_folder(self) -> Path:
@@ -78,7 +80,7 @@ class Target:
 
         Raises `Stopped` (UNAVAILABLE) where no plane runs in the home, (BAD_INPUT) for addresses that make no sense.
         """
-        chosen = self.addresses[service]
+        chosen = self.addresses.get(service)
         if chosen is None and self.identity is not None:
             chosen = _addresses_of(self.identity / ADDRESSES_FILE).get(service)
         if chosen is None:
@@ -192,6 +194,13 @@ class Connection:
         self._target = target
         self._open_channel = open_channel or self._open_mtls_channel
         self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def begin(self) -> None:
+        """Do what comes before the first call: renew the identity where it is time. Raises as `renew_if_due` does."""
+        if self._target.renews and self._target.identity_folder.exists():
+            from cli.renewal import renew_if_due
+
+            await renew_if_due(self._target)
 
     @cached_property
     def identity(self) -> "LoadedIdentity":

@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec
 import click
 
 from cli.connection import Connection, Target
+from cli.contexts import NAME, Contexts
 from cli.output import FORMATS, Output
 from cli.plane.home import Home
 from mesh.exits import Exit, Stopped
@@ -70,6 +71,18 @@ class Instant(click.ParamType[datetime]):
         return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
+class ContextName(click.ParamType[str]):
+    """The name of a context."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check it; fails as click's types do."""
+        if not NAME.fullmatch(str(value)):
+            self.fail(f"{value} is not 1 to 63 letters, digits and inner '.', '_' or '-'.", param, ctx)
+        return str(value)
+
+
 FILE = click.Path(path_type=Path, allow_dash=True)
 """A file's name; `-` is standard input. It is read by `read_file`."""
 
@@ -109,6 +122,7 @@ def connected(command: Callable[Concatenate[Connection, P], Coroutine[object, ob
         *,
         home: Path | None,
         identity: Path | None,
+        context: str | None,
         director: str | None,
         connector: str | None,
         provisioner: str | None,
@@ -116,13 +130,22 @@ def connected(command: Callable[Concatenate[Connection, P], Coroutine[object, ob
         output: str,
         **arguments: object,
     ) -> None:
+        if identity is not None and context is not None:
+            raise click.UsageError("Give either --identity or --context.", click.get_current_context())
         addresses = {"director": director, "connector": connector, "provisioner": provisioner}
-        target = Target(Home.chosen(home, os.environ), identity, addresses, timeout.total_seconds())
+        target = Target(
+            Home.chosen(home, os.environ),
+            identity or _context_folder(context, home),
+            addresses,
+            timeout.total_seconds(),
+            renews=identity is None,
+        )
         connect: Connect = click.get_current_context().obj or Connection
 
         async def connected_run() -> None:
             connection = connect(target, Output(output))
             try:
+                await connection.begin()
                 await made(connection, **arguments)
             finally:
                 await connection.close()
@@ -140,11 +163,29 @@ _CONNECTION_OPTIONS: Sequence[CommandDecorator] = (
     output_option,
     timeout_option,
     click.option("--home", type=_FOLDER, help="The plane's home.  [default: $MOORAGE_HOME, or ~/.local/state/moorage]"),
-    click.option("--identity", type=_FOLDER, help="Folder of the identity that calls.  [default: the administrator's]"),
+    click.option(
+        "--context",
+        type=ContextName(),
+        help="Who calls, as `moorage login` named it.  [default: the home's administrator where a home is named, else "
+        "the context in use]",
+    ),
+    click.option("--identity", type=_FOLDER, help="Folder of the identity that calls, in place of a context."),
     click.option("--director", type=Address(), help="Where the Director is.  [default: as the identity or home say]"),
     click.option("--connector", type=Address(), help="Where the Connector is."),
     click.option("--provisioner", type=Address(), help="Where the Provisioner is."),
 )
+
+
+def _context_folder(name: str | None, home: Path | None) -> Path | None:
+    """The folder of the context that was named, else of the one in use, unless a home was named; None for the home's.
+
+    Raises `Stopped` (NOT_FOUND).
+    """
+    contexts = Contexts.of_user(os.environ)
+    if name is None and (home is not None or os.environ.get("MOORAGE_HOME")):
+        return None
+    name = name or contexts.current
+    return contexts.existing(name) if name else None
 
 
 def gathered(name: str, made: Callable[..., object], *options: CommandDecorator) -> CommandDecorator:

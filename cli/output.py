@@ -23,7 +23,8 @@ Columns: TypeAlias = Mapping[str, str | Callable[[Any], str]]
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _LONGEST_CELL = 1000
-# What a resource is called, so that the next command can be told of it: the first of these fields that is set.
+# What a resource is called, so that the next command can be told of it: the first of these fields that is set, or else
+# its first field.
 _NAMES = ("name", "key", "access_request_id", "api_id", "bundle_id", "application_id")
 
 
@@ -148,7 +149,7 @@ def _yaml(value: Mapping[str, Any]) -> str:
 
 def _name(message: "Message") -> str:
     fields = {field.name: value for field, value in message.ListFields()}
-    return str(next((fields[name] for name in _NAMES if name in fields), ""))
+    return str(next((fields[name] for name in _NAMES if name in fields), next(iter(fields.values()), "")))
 
 
 def _fields(message: "Message", prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -120,6 +120,21 @@ async def document_id(plane: Connection, application: str, reference: str) -> st
     return await _id(plane.director, plane.director.stub.ListDocuments, request, ids, "document", reference)
 
 
+async def spiffe_id(plane: Connection, reference: str) -> str:
+    """The SPIFFE ID: as it was given or, for KIND/NAME, of that party in the caller's trust domain.
+
+    Raises `SpiffeIdRefused` for what is none.
+    """
+    from certs.spiffe import SpiffeId
+
+    if reference.startswith("spiffe://"):
+        return str(SpiffeId.parse(reference))
+    kind, _, name = reference.partition("/")
+    find = {"application": application_id, "runtime": runtime_id}.get(kind)
+    found = SpiffeId(plane.identity.spiffe_id.trust_domain, f"/{kind}/{await find(plane, name) if find else name}")
+    return f"spiffe://{found.trust_domain}/{found.kind}/{found.name}"
+
+
 async def optional(
     plane: Connection, find: Callable[[Connection, str], Coroutine[object, object, str]], reference: str | None
 ) -> str:

@@ -47,7 +47,15 @@ def _words(parameter: click.Parameter, value: object) -> list[str]:
     return [] if value is None else [flag, str(value)]
 
 
-connector = service("connector", "the Connector")
+connector = service("connector", "the Connector", help="Run the Connector alone, or bring its database up to date.")
+connector.add_command(
+    program(
+        "connector",
+        "migrate",
+        "connector.migrate",
+        "Bring the database to the version of this release; Connectors of the one before may run meanwhile.",
+    )
+)
 provisioner = service("provisioner", "the Provisioner")
 agent = service(
     "agent",

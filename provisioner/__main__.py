@@ -1,7 +1,6 @@
 """The Provisioner's process: `python -m provisioner --config FILE`, also `moorage provisioner run --config FILE`."""
 
 import argparse
-import asyncio
 import os
 import sys
 import uuid
@@ -24,9 +23,12 @@ from mesh.database import Database
 from mesh.durable import Durable
 from mesh.health import Readiness
 from mesh.migration import prepare
-from mesh.run import run
+from mesh.revocations import followed, of_connector
+from mesh.run import in_background, run
 from mesh.server import MeshServer, Service
+from mesh.service_identity import keep_renewed
 from mesh.settings import load_settings
+from mesh.uses import to_connector, told
 from provisioner import store
 from provisioner.dispatcher import Dispatcher
 from provisioner.drivers.contract import Driver
@@ -61,7 +63,11 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     stack.callback(database.close)
     prepare(database.engine, store.metadata, "provisioner")
     identity = Identity(settings.identity)
-    plane = await _plane(settings, identity, stack)
+    director = LiveChannel(settings.director_address, identity)
+    connector = LiveChannel(settings.connector_address, identity)
+    for channel in (director, connector):
+        stack.push_async_callback(channel.close)
+    plane = MeshPlane(director, connector, timeout=settings.call_timeout, token_ttl=settings.token_ttl)
     drivers = _drivers(settings, plane)
     for driver in drivers.values():
         stack.push_async_callback(driver.close)
@@ -79,25 +85,27 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
         partial(_register, ProvisionerService(runtimes), OperationsService(operations)),
         borrowed=(OPERATIONS.full_name,),
     )
-    readiness = Readiness(PROVISIONER.full_name, {"database": database.check})
-    server = MeshServer(settings.listen, identity, [service], readiness=readiness)
+    revocations = await followed(
+        of_connector(connector), stack, max_age=settings.revocations_max_age, cache=settings.revocations_cache
+    )
+    server = MeshServer(
+        settings.listen,
+        identity,
+        [service],
+        readiness=Readiness(PROVISIONER.full_name, {"database": database.check, "revocations": revocations.ready}),
+        revocations=revocations,
+        uses=told(to_connector(connector), stack),
+        connection_age=settings.connection_age,
+    )
     await server.start()
     stack.push_async_callback(server.stop)
+    keep_renewed(identity, connector, stack)
     # Whoever waits for an operation would hold up the stop.
     stack.callback(operations.release)
     # In the background: the import of DBOS alone takes a second. Meanwhile operations are taken in and kept.
-    working = asyncio.create_task(_work(drivers, running, dispatcher))
-    stack.push_async_callback(_cancel, working)
+    in_background(stack, _work(drivers, running, dispatcher))
     if settings.metrics_listen:
         telemetry.serve_metrics(settings.metrics_listen)
-
-
-async def _plane(settings: ProvisionerSettings, identity: Identity, stack: AsyncExitStack) -> MeshPlane:
-    director = LiveChannel(settings.director_address, identity)
-    connector = LiveChannel(settings.connector_address, identity)
-    for channel in (director, connector):
-        stack.push_async_callback(channel.close)
-    return MeshPlane(director, connector, timeout=settings.call_timeout, token_ttl=settings.token_ttl)
 
 
 def _drivers(settings: ProvisionerSettings, plane: MeshPlane) -> Mapping[str, Driver]:
@@ -130,11 +138,6 @@ async def _work(drivers: Mapping[str, Driver], running: Mapping[str, Sequence[st
         except Exception:  # a fault with what runs is no reason to begin nothing new
             _log.exception("workloads cannot be resumed", driver=name)
     await dispatcher.run()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 if __name__ == "__main__":

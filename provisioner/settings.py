@@ -32,6 +32,17 @@ class ProvisionerSettings:
     connector_address: str = "127.0.0.1:7444"
     """The Connector's mTLS listener, as the Provisioner and the agents that it starts reach it."""
 
+    connection_age: float = 3600.0
+    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
+    one."""
+
+    revocations_max_age: float = 0.0
+    """How old the list of what was revoked may be for calls to be answered at all; 0 for as old as it is."""
+
+    revocations_cache: Path | None = None
+    """File in which the list is kept, so that it holds from the start on, also without the Connector; none where not
+    set."""
+
     call_timeout: float = 5.0
     """How long one call to the Director or the Connector may take."""
 

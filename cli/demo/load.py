@@ -49,7 +49,7 @@ def judged(before: AgentStatus, after: AgentStatus, changes: Changes) -> str:
     Counts begin anew with the agent's process: one that was killed meanwhile is judged by what it did since.
     """
     then, now = before.counts, after.counts
-    restarted = any(getattr(now, name) < getattr(then, name) for name in ("renewals", "streams_opened", "snapshots"))
+    restarted = after.started_at != before.started_at
     if restarted:
         then = Counts()
     elif now.renewals == then.renewals:

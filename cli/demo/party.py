@@ -25,7 +25,8 @@ CALL_DEADLINE = 30.0
 ATTEMPT_DEADLINE = 5.0
 """Seconds that one attempt has."""
 
-_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+_AGAIN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
+"""CANCELLED, too: so ends a call on a service that is stopped in the middle of it, for nobody here cancels one."""
 
 RequestT = TypeVar("RequestT", bound=Message, contravariant=True)
 ResponseT = TypeVar("ResponseT", covariant=True)

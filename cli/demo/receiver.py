@@ -94,7 +94,10 @@ def _request_type(webhook: Webhook, accept: Callable[[Notice | None], None]) -> 
     class Request(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
-            body = self.rfile.read(min(length, _MOST_BYTES))
+            length = min(length, _MOST_BYTES)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # whoever sent it was killed in the middle, and sends it again
             try:
                 webhook.verify(body, {name.lower(): value for name, value in self.headers.items()})
                 document = json.loads(body)

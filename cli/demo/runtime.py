@@ -31,6 +31,7 @@ class Certificate(msgspec.Struct, frozen=True):
 class AgentStatus(msgspec.Struct, frozen=True):
     """One reading."""
 
+    started_at: datetime
     state: str
     revision: int | None
     applied_at: datetime | None

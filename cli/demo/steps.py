@@ -12,10 +12,15 @@ import httpx
 from google.longrunning.operations_pb2 import Operation, WaitOperationRequest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
+from moorage.connector.v1.identity_pb2 import RevocationAction, RevokeIdentityRequest
+from moorage.connector.v1.revocation_pb2 import RevocationReason
 from moorage.connector.v1.token_pb2 import IssueTokenRequest
 from moorage.director.v1.api_pb2 import Api, CreateApiRequest, DeleteApiRequest, UpdateApiRequest
 from moorage.director.v1.application_pb2 import Application, CreateApplicationRequest, DeleteApplicationRequest
-from moorage.director.v1.configuration_pb2 import GetApplicationConfigurationRequest
+from moorage.director.v1.configuration_pb2 import (
+    GetApplicationConfigurationRequest,
+    GetApplicationConfigurationResponse,
+)
 from moorage.director.v1.event_api_pb2 import CreateEventApiRequest, EventApi
 from moorage.director.v1.group_pb2 import CreateGroupRequest, DeleteGroupRequest, Group
 from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
@@ -26,7 +31,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, DeleteRuntimeRequest, RuntimeOperationMetadata
 
 from certs.errors import CertsError
-from certs.identity import Identity
+from certs.identity import Identity, LoadedIdentity
 from certs.spiffe import Kind
 from certs.token import OneTimeToken
 from cli.demo.load import renewed_under_load
@@ -39,6 +44,7 @@ from mesh.errors import Problem
 READY_DEADLINE = 90.0
 NOTICE_DEADLINE = 60.0
 APPLIED_DEADLINE = 60.0
+REFUSED_DEADLINE = 20.0
 STOP_DEADLINE = 15.0
 
 
@@ -76,15 +82,7 @@ async def _application(stage: Stage) -> str:
 
 
 async def _pair(stage: Stage) -> str:
-    issued = await stage.admin.call(
-        lambda admin: admin.connector.IssueToken, IssueTokenRequest(application_id=stage.application_id)
-    )
-    stage.token = issued.token
-    identity = Identity(stage.application_folder)
-    await enrol(OneTimeToken.decode(issued.token), identity, expected_kind=Kind.APPLICATION)
-    spiffe_id = identity.load().spiffe_id
-    _check(str(spiffe_id) == issued.spiffe_id, f"the certificate is for {spiffe_id}, not for {issued.spiffe_id}")
-    return str(spiffe_id)
+    return str((await _paired(stage)).spiffe_id)
 
 
 async def _webhook(stage: Stage) -> str:
@@ -161,8 +159,7 @@ async def _notice(stage: Stage) -> str:
 
 
 async def _event_url(stage: Stage) -> str:
-    request = GetApplicationConfigurationRequest(application_id=stage.application_id)
-    view = await stage.application.call(lambda party: party.director.GetApplicationConfiguration, request)
+    view = await _read_configuration(stage)
     served = [runtime for runtime in view.runtimes if runtime.runtime_id == stage.runtime_id]
     _check(len(served) == 1 and served[0].ready, f"the Application does not see the Runtime as ready: {view.runtimes}")
     _check(served[0].event_url == EVENT_URL, f"the event URL is {served[0].event_url!r}")
@@ -195,6 +192,37 @@ async def _token(stage: Stage) -> str:
         _check(problem.is_reason(Reason.REASON_TOKEN_REFUSED), f"refused, but as {problem.code.name} {problem.reason}")
         return f"{problem.code.name} {problem.reason}: {problem.message}"
     raise StepFailed("the used token gave an identity a second time")
+
+
+async def _revocation(stage: Stage) -> str:
+    clock = asyncio.get_running_loop().time
+    request = RevokeIdentityRequest(
+        application_id=stage.application_id,
+        action=RevocationAction.REVOCATION_ACTION_EVICT,
+        reason=RevocationReason.REVOCATION_REASON_KEY_COMPROMISE,
+    )
+    await stage.admin.call(lambda admin: admin.connector.RevokeIdentity, request)
+    answered = clock()
+    await _refused_as_revoked(stage)
+    took = clock() - answered
+    identity = await _paired(stage)
+    await _read_configuration(stage)
+    return f"refused {took * 1000:.0f} ms later on the same connection; a new token gave it {identity.serial[:8]}"
+
+
+async def _refused_as_revoked(stage: Stage) -> None:
+    try:
+        async with asyncio.timeout(REFUSED_DEADLINE):
+            while True:
+                await _read_configuration(stage)
+    except TimeoutError as error:
+        raise StepFailed(f"the Director answers the revoked identity {REFUSED_DEADLINE:g} s later") from error
+    except grpc.aio.AioRpcError as error:
+        problem = Problem.of(error)
+        _check(
+            problem.is_reason(Reason.REASON_CERTIFICATE_REVOKED),
+            f"refused, but as {problem.code.name} {problem.reason}",
+        )
 
 
 async def _delete(stage: Stage) -> str:
@@ -239,9 +267,32 @@ STEPS: Sequence[Step] = (
     Step("change", "It changes its API, the Runtime has it", _change),
     Step("renewal", "The agent's certificate is renewed", renewed_under_load),
     Step("token", "The used token is tried again", _token),
+    Step("revocation", "It is evicted, and pairs anew", _revocation),
     Step("delete", "All is deleted", _delete),
     Step("stop", "The plane stops", _stop),
 )
+
+
+async def _paired(stage: Stage) -> LoadedIdentity:
+    """What a one-time token makes of the Application."""
+    issued = await stage.admin.call(
+        lambda admin: admin.connector.IssueToken, IssueTokenRequest(application_id=stage.application_id)
+    )
+    stage.token = issued.token
+    identity = Identity(stage.application_folder)
+    await enrol(OneTimeToken.decode(issued.token), identity, expected_kind=Kind.APPLICATION)
+    paired = identity.load()
+    _check(
+        str(paired.spiffe_id) == issued.spiffe_id,
+        f"the certificate is for {paired.spiffe_id}, not for {issued.spiffe_id}",
+    )
+    return paired
+
+
+async def _read_configuration(stage: Stage) -> GetApplicationConfigurationResponse:
+    """What the Application is told of the Runtimes that it serves."""
+    request = GetApplicationConfigurationRequest(application_id=stage.application_id)
+    return await stage.application.call(lambda party: party.director.GetApplicationConfiguration, request)
 
 
 async def _done(stage: Stage, operation: Operation) -> RuntimeOperationMetadata:

@@ -1,7 +1,9 @@
-"""What ties the embedded plane's own parties to it: authorities made at the first start, identities kept fresh.
+"""What ties the embedded plane's own parties to it: authorities made at the first start, and the first identities.
 
 The services and the administrator need certificates before there is a Connector to ask, so `moorage up` signs these
-itself, with the issuing authority that the Connector uses too.
+itself, with the issuing authority that the Connector uses too, and the Connector takes them into its ledger. From then
+on each is renewed through the Connector. `moorage up` signs again only what has come to its end all the same: the
+plane was stopped for long, or the machine slept, and without certificates nobody can reach the Connector.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from certs.authority import CLOCK_SKEW, Authority, AuthorityRefused, certificates_to_pem, create_issuing, create_root
+from certs.authority import Authority, AuthorityRefused, certificates_to_pem, create_issuing, create_root
 from certs.check import root_pin
 from certs.clock import Clock
 from certs.identity import Identity, IdentityRefused, LoadedIdentity
@@ -28,6 +30,9 @@ ADMIN = "admin"
 
 SERVICE_LIFETIME = timedelta(days=1)
 ADMIN_LIFETIME = timedelta(days=30)
+
+LATEST = 0.9
+"""After what part of its life an identity that nobody has renewed is signed anew."""
 
 
 def read_passphrase(file: Path | None) -> bytes | None:
@@ -81,25 +86,20 @@ class PlaneIdentities:
         """The root's SHA-256, 64 lowercase hexadecimal digits."""
         return root_pin(self.authority.root)
 
-    def refresh(self) -> list[str]:
-        """Issue anew what is missing, unfit or past a third of its life; returns whose identities were."""
+    def sign_missing(self) -> list[str]:
+        """Sign anew what is missing, unfit or past its time; returns whose identities were."""
         now = self.clock()
-        renewed = [name for name in (*SERVICES, ADMIN) if self._refresh_time(name, now) <= now]
-        for name in renewed:
+        missing = [name for name in (*SERVICES, ADMIN) if self._is_missing(name, now)]
+        for name in missing:
             self._issue(name)
-        return renewed
+        return missing
 
-    def next_refresh(self) -> datetime:
-        """When the first of the identities will have lived a third of its life; now, where one is missing or unfit."""
-        now = self.clock()
-        return min(self._refresh_time(name, now) for name in (*SERVICES, ADMIN))
-
-    def _refresh_time(self, name: str, now: datetime) -> datetime:
+    def _is_missing(self, name: str, now: datetime) -> bool:
         try:
             held = self._identity(name).load()
         except IdentityRefused:
-            return now
-        return _refresh_time(held) if self._fits(name, held, now) else now
+            return True
+        return held.lived(now) >= LATEST or not self._fits(name, held, now)
 
     def _fits(self, name: str, held: LoadedIdentity, now: datetime) -> bool:
         leaf, *issuers = x509.load_pem_x509_certificates(held.chain_pem)
@@ -173,11 +173,6 @@ def _refusals_explained(home: Home) -> Iterator[None]:
             Exit.SERVICE_FAILED,
             f"the authorities in {authorities} cannot be used: {error}; bring them back from a backup",
         ) from error
-
-
-def _refresh_time(held: LoadedIdentity) -> datetime:
-    began = held.not_before + CLOCK_SKEW  # it is dated back by as much
-    return began + (held.not_after - began) / 3
 
 
 def _ip_addresses(leaf: x509.Certificate) -> list[object]:

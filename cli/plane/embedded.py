@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certs.clock import Clock, system_clock
+from certs.clock import system_clock
 from cli.plane.home import SERVICES, Home
 from cli.plane.plane_file import Plane, read_plane
 from cli.plane.ports import ListenAddress, Ports, at, check_free, free_ports
@@ -26,8 +26,8 @@ READY_WITHIN = 20.0
 STOP_WITHIN = 12.0
 """Seconds: a little more than a service gives itself (mesh.run.STOP_DEADLINE)."""
 
-_LONGEST_WAIT = timedelta(hours=1)
-_RETRY_AFTER = timedelta(seconds=30)
+_LOOK_EVERY = timedelta(seconds=30)
+"""How often it is looked whether certificates have come to their end. The machine may have slept meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ async def _run(
                 return
             ready(plane.publish(supervisor))
             _notify(environ, "READY=1")
-            await stop.comes_after(_keep_fresh(identities, system_clock, tell))
+            await stop.comes_after(_keep_signed(identities, lambda: supervisor.restart("connector"), tell))
         finally:
             stop.when_asked_again(supervisor.kill)
             try:
@@ -118,22 +118,25 @@ def _identities(choices: Choices) -> "PlaneIdentities":
     passphrase = read_passphrase(choices.passphrase_file)
     authority = open_authority(choices.home, choices.trust_domain, passphrase, system_clock)
     identities = PlaneIdentities(choices.home, authority, choices.listen, system_clock)
-    identities.refresh()
+    identities.sign_missing()
     return identities
 
 
-async def _keep_fresh(identities: "PlaneIdentities", clock: Clock, tell: Callable[[str], None]) -> None:
-    # For as long as the plane runs; the services see their new certificates by themselves.
+async def _keep_signed(identities: "PlaneIdentities", signed: Callable[[], None], tell: Callable[[str], None]) -> None:
+    # For as long as the plane runs. All renew through the Connector, unless they slept through their time; the services
+    # see certificates that are signed anew by themselves. `signed` has the Connector take them into its ledger.
     from certs.errors import CertsError
 
     while True:
+        await asyncio.sleep(_LOOK_EVERY.total_seconds())
         try:
-            wait = min(identities.next_refresh() - clock(), _LONGEST_WAIT)
-            await asyncio.sleep(max(wait.total_seconds(), 1))
-            await asyncio.to_thread(identities.refresh)
+            names = await asyncio.to_thread(identities.sign_missing)
         except (OSError, CertsError) as error:
-            tell(f"certificates were not renewed ({error}); trying again in {_RETRY_AFTER.total_seconds():.0f} s")
-            await asyncio.sleep(_RETRY_AFTER.total_seconds())
+            tell(f"certificates were not looked after ({error}); trying again")
+        else:
+            if names:
+                tell(f"signed anew, since they had ended or could not be used: the certificates of {', '.join(names)}")
+                signed()
 
 
 def _notify(environ: Mapping[str, str], state: str) -> None:

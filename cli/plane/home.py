@@ -2,9 +2,9 @@
 
 moorage.toml  plane.json  lock  services.lock  logs/SERVICE.log
 identities/{admin,director,connector,provisioner}/{tls.crt,tls.key,ca.crt}
-connector/authority/{root,issuing}/{ca.crt,ca.key}  connector/connector.sqlite
-director/{director.sqlite,dbos.sqlite,sealing.key}
-provisioner/{provisioner.sqlite,dbos.sqlite}  provisioner/runtimes/RUNTIME_ID/
+connector/authority/{root,issuing}/{ca.crt,ca.key}  connector/{connector.sqlite,revocations}
+director/{director.sqlite,dbos.sqlite,sealing.key,revocations}
+provisioner/{provisioner.sqlite,dbos.sqlite,revocations}  provisioner/runtimes/RUNTIME_ID/
 """
 
 import fcntl

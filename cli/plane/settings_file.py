@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from certs import files
-from cli.plane.home import Home
+from cli.plane.home import SERVICES, Home
 from cli.plane.ports import ListenAddress, Ports, at
 from mesh.exits import Exit, Stopped
 
@@ -40,6 +40,8 @@ def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file
     return {
         "director": {
             "listen": at(listen, ports.director),
+            "connector_address": at(listen, ports.connector),
+            "revocations_cache": str(home.service("director") / "revocations"),
             "identity": str(home.identity("director")),
             "database": _sqlite(home.service("director") / "director.sqlite"),
             "dbos_database": _sqlite(home.service("director") / "dbos.sqlite"),
@@ -55,10 +57,13 @@ def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file
             "identity": str(home.identity("connector")),
             "issuing_authority": str(home.issuing_authority),
             "database": _sqlite(home.service("connector") / "connector.sqlite"),
+            "first_identities": [str(home.identity(name) / "tls.crt") for name in (*SERVICES, "admin")],
+            "revocations_cache": str(home.service("connector") / "revocations"),
         },
         "provisioner": {
             **addresses,
             "listen": provisioner,
+            "revocations_cache": str(home.service("provisioner") / "revocations"),
             "identity": str(home.identity("provisioner")),
             "database": _sqlite(home.service("provisioner") / "provisioner.sqlite"),
             "dbos_database": _sqlite(home.service("provisioner") / "dbos.sqlite"),

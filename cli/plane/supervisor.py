@@ -92,6 +92,12 @@ class Supervisor:
             late = next(child for child in self._children if not child.ready.is_set())
             raise _failed(late.program, f"was not ready within {within:g} s")
 
+    def restart(self, name: str) -> None:
+        """Have one program stop, to be started again. Nothing comes of it while the program does not run."""
+        for child in self._children:
+            if child.name == name:
+                child.signal(signal.SIGTERM)
+
     async def stop(self, grace: float) -> None:
         """Stop all programs: SIGTERM, and SIGKILL for those that still run `grace` seconds later."""
         for keeper in self._keepers:
