@@ -44,6 +44,16 @@ def application_id(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"application {number}"))
 
 
+def api_id(number: int) -> str:
+    """The id of one of the APIs; the application of the same number has it, where there is one."""
+    return _id("api", number)
+
+
+def runtime_id(number: int) -> str:
+    """The id of one of the Runtimes."""
+    return _id("runtime", number)
+
+
 def seed(engine: Engine, size: Size) -> None:
     """Fill the tables of a new registry, as one revision."""
     with engine.begin() as tx:
@@ -101,7 +111,7 @@ def _labels(size: Size) -> Iterator[dict[str, Any]]:
 def _apis(size: Size) -> Iterator[dict[str, Any]]:
     for number in range(size.apis):
         yield {
-            "api_id": _id("api", number),
+            "api_id": api_id(number),
             "application_id": application_id(number % size.applications),
             "name": f"api-{number:06d}",
             "description": "",
@@ -118,7 +128,7 @@ def _groups(size: Size) -> Iterator[dict[str, Any]]:
 def _runtimes(size: Size) -> Iterator[dict[str, Any]]:
     for number in range(size.runtimes):
         yield {
-            "runtime_id": _id("runtime", number),
+            "runtime_id": runtime_id(number),
             "name": f"runtime-{number:04d}",
             "description": "",
             "event_url": "https://runtime.test/",
