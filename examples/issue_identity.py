@@ -1,10 +1,11 @@
-"""Signs an identity with the issuing authority, where no Connector can: a service's first one, or an administrator's.
+"""Signs an identity with the issuing authority, where no Connector can: its own first one, and the administrator's.
 
-Run it where the authority is, with the Python that Moorage is installed for. Whoever has an identity already asks the
-Connector for the next one (`Connector.Renew`); this is for those who have none, and goes unrecorded in its ledger.
+Run it where the authority is, with the Python that Moorage is installed for. All others enrol with one-time tokens, and
+whoever has an identity asks the Connector for the next one (`Connector.Renew`). The Connector's setting
+`first_identities` takes what is signed here into its ledger.
 
-    issue_identity.py --authority connector/authority/issuing --out director/identity \
-        --path /service/director --dns director.example --days 30
+    issue_identity.py --authority connector/authority/issuing --out connector/identity \
+        --path /service/connector --dns connector.example --days 30
 """
 
 import argparse
