@@ -65,14 +65,14 @@ protos: $(STAMP) ## generate generated/ from protos/, then format and lint the c
 reference: $(STAMP) ## write docs/reference.md from protos/, and examples/moorage_full.toml from the settings
 	$(BIN)/python -m tools.reference generate
 
-checks: $(STAMP) ## run the tests that hold a numbered promise of the plane
-	$(BIN)/pytest -m check $(ARGS)
+checks: $(STAMP) ## run the tests that hold a numbered promise of the plane; writes build/checks.json
+	$(BIN)/pytest -p tests.support.checks -m "check and not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
 
 bench: $(STAMP) ## measure, beside bare grpc.aio; writes build/bench.json; ONLY=read runs a part
-	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(STREAMS),--streams $(STREAMS))
 
-soak: $(STAMP) ## run the tests that take long
-	$(BIN)/pytest -m slow $(ARGS)
+soak: $(STAMP) ## run the tests that take long; they count in build/checks.json, too
+	$(BIN)/pytest -p tests.support.checks -m slow $(ARGS)
 
 lock: ## resolve requirements.lock anew from pyproject.toml; UPGRADE=1 takes newer versions
 	$(call need-venv)

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_socket
+import structlog
 
 import mesh  # noqa: F401 - before grpc, so that TLS 1.2 is never offered
 from director.store.tables import metadata
@@ -25,6 +26,15 @@ def _unit_tests_reach_no_network(request: pytest.FixtureRequest) -> Iterator[Non
     pytest_socket.disable_socket(allow_unix_socket=True)
     yield
     pytest_socket.enable_socket()
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_a_matter_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undoes what a command, run in this process, says of logging; no logger keeps it for the tests to come."""
+    configure = structlog.configure
+    monkeypatch.setattr(structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False}))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -33,18 +33,21 @@ _EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "database": f"sqlite:///{_STATE}/director/director.sqlite",
         "dbos_database": f"sqlite:///{_STATE}/director/dbos.sqlite",
         "sealing_key": f"{_STATE}/director/sealing.key",
+        "revocations_cache": f"{_STATE}/director/revocations",
     },
     "connector": {
         "identity": f"{_STATE}/connector/identity",
         "issuing_authority": f"{_STATE}/connector/authority/issuing",
         "database": f"sqlite:///{_STATE}/connector/connector.sqlite",
         "passphrase_file": "/etc/moorage/passphrase",
+        "revocations_cache": f"{_STATE}/connector/revocations",
     },
     "provisioner": {
         "identity": f"{_STATE}/provisioner/identity",
         "database": f"sqlite:///{_STATE}/provisioner/provisioner.sqlite",
         "dbos_database": f"sqlite:///{_STATE}/provisioner/dbos.sqlite",
         "runtimes": f"{_STATE}/provisioner/runtimes",
+        "revocations_cache": f"{_STATE}/provisioner/revocations",
     },
     "agent": {"home": f"{_STATE}/agent", "token_file": f"{_STATE}/agent/token"},
 }

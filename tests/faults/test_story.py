@@ -100,6 +100,7 @@ STORIES: Mapping[str, Mapping[str, Sequence[Moment]]] = {
         "runtime": [while_the_operation_is_at("register"), while_the_operation_is_at("ready")],
         "change": [at_once],
         "renewal": [at_once],
+        "revocation": [at_once],
         "delete": [at_once],
     },
     "connector": {
@@ -107,6 +108,7 @@ STORIES: Mapping[str, Mapping[str, Sequence[Moment]]] = {
         "runtime": [while_the_operation_is_at("prepare"), while_the_agent_enrols],
         "renewal": [at_once],
         "token": [at_once],
+        "revocation": [at_once],
     },
     "provisioner": {
         "runtime": [

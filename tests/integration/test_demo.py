@@ -28,6 +28,7 @@ STEPS = [
     "change",
     "renewal",
     "token",
+    "revocation",
     "delete",
     "stop",
 ]

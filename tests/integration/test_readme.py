@@ -114,14 +114,15 @@ def test_by_hand_and_without_a_certificate_only_enrolment_answers(up: Up, by_han
     assert _reason(refused) == "TOKEN_MALFORMED"
 
 
-async def test_without_a_certificate_no_method_of_any_listener_answers_but_enroll(up: Up) -> None:
+async def test_without_a_certificate_no_method_answers_but_those_for_newcomers_and_outsiders(up: Up) -> None:
     plane = up.plane
     roots = (up.home / "identities" / "admin" / "ca.crt").read_bytes()
     answered = []
     for address in (plane.director, plane.connector, plane.enrolment, plane.provisioner):
         async with open_pinned_channel(address, roots) as channel:
             answered += [(address, path) for path in _METHODS if await _answers(channel, path)]
-    assert answered == [(plane.enrolment, "/moorage.connector.v1.Connector/Enroll")]
+    for_anyone = ("Enroll", "Recover", "GetRevocationList")
+    assert answered == [(plane.enrolment, f"/moorage.connector.v1.Connector/{name}") for name in for_anyone]
 
 
 async def test_with_an_application_s_certificate_the_data_of_another_one_is_denied(up: Up, tmp_path: Path) -> None:

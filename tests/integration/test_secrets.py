@@ -15,7 +15,22 @@ import pytest
 from google.longrunning.operations_pb2 import WaitOperationRequest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from moorage.connector.v1.token_pb2 import IssueTokenRequest
+from moorage.connector.v1.certificate_pb2 import (
+    CertificateOrigin,
+    GetCertificateRequest,
+    ListCertificatesRequest,
+    RevokeCertificateRequest,
+)
+from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
+from moorage.connector.v1.enrolment_pb2 import RecoverRequest
+from moorage.connector.v1.identity_pb2 import (
+    GetIdentityRequest,
+    ListIdentitiesRequest,
+    RevocationAction,
+    RevokeIdentityRequest,
+)
+from moorage.connector.v1.revocation_pb2 import GetRevocationListRequest, RevocationReason
+from moorage.connector.v1.token_pb2 import GetTokenRequest, IssueTokenRequest, ListTokensRequest, TokenState
 from moorage.director.v1.access_request_pb2 import (
     AccessRequest,
     AnswerAccessRequestRequest,
@@ -42,14 +57,17 @@ from moorage.director.v1.webhook_pb2 import UpdateWebhookRequest, Webhook
 from moorage.provisioner.v1.runtime_pb2 import CreateRuntimeRequest, RuntimeOperationMetadata
 
 from certs.authority import Authority
+from certs.clock import system_clock
 from certs.identity import Identity
 from certs.keys import load_key
+from certs.request import make_csr
 from certs.token import OneTimeToken
 from cli.demo.party import Party
 from cli.demo.receiver import WebhookReceiver
 from cli.plane.home import Home
 from cli.plane.ports import free_ports
 from cli.plane.settings_file import write_settings
+from mesh.channel import open_pinned_channel
 from mesh.enrolment import enrol
 from tests.support.plane import Up, pids_of
 from tests.support.postgresql import PostgresqlServer
@@ -59,11 +77,16 @@ from tests.support.wait import eventually, wait_for
 
 PASSPHRASE = b"neither high nor low tide"
 LOOPBACK = "127.0.0.1"
+VIEWER_LIFE = 5.0
+"""Seconds that a viewer's certificate lives; it is recovered after that."""
+
 IN_HEADER = ApiKeyLocation.API_KEY_LOCATION_HEADER
 USED = {"the password", "the bearer token", "the API key", "the certificate's", "the supplied client's"}
 """The credentials that the Runtime uses in the end."""
 
 SERVICES = {"logs/director.log", "logs/connector.log", "logs/provisioner.log"}
+
+pytestmark = pytest.mark.check("trust-11")
 
 
 @dataclass
@@ -82,15 +105,21 @@ class Story:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Story:
-    """A plane under a passphrase, a used and an unused token, two webhooks, a Runtime; then all is read.
+    """A plane under a passphrase, with people, Applications, a Runtime and two webhooks; then all is read.
 
-    The engine is that of the Director.
+    There are tokens that are used, unused and handed over, a certificate that was recovered, and one that was revoked.
+    The engine is that of the Director and of the Connector.
     """
     server: PostgresqlServer | None = None
-    databases = {}
+    settings: dict[str, dict[str, Any]] = {
+        "director": {},
+        "connector": {"viewer_lifetime": VIEWER_LIFE, "recovery_window": 3600.0},
+        "provisioner": {},
+    }
     if request.param == "postgresql":
         server = request.getfixturevalue("postgresql")
-        databases = {name: server.url(server.create_database()) for name in ("database", "dbos_database")}
+        for service, name in (("director", "database"), ("director", "dbos_database"), ("connector", "database")):
+            settings[service][name] = server.url(server.create_database())
     folder = tmp_path_factory.mktemp("secrets")
     ports = free_ports(ip_address(LOOPBACK), None)
     metrics = {
@@ -101,7 +130,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     write_settings(
         folder / "settings.toml",
         {
-            name: {"metrics_listen": address, "log_level": "debug", **(databases if name == "director" else {})}
+            name: {"metrics_listen": address, "log_level": "debug", **settings[name]}
             for name, address in metrics.items()
         },
     )
@@ -120,20 +149,21 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         story.files = {name: content for name, content in files.items() if name not in story.kept}
         story.files["standard error of moorage up"] = up.said.encode()
         if server is not None:
-            story.files |= {"director's dump": server.dump(), "logs/postgresql.log": server.log}
+            story.files |= {"the dump": server.dump(), "logs/postgresql.log": server.log}
         _add_keys(story.secrets, up.home)
     return story
 
 
 def test_no_secret_is_in_a_database(story: Story) -> None:
     databases = {name: content for name, content in story.files.items() if ".sqlite" in name}
-    others = {"connector/connector.sqlite", "provisioner/provisioner.sqlite", "provisioner/dbos.sqlite"}
-    if dump := story.files.get("director's dump"):
+    others = {"provisioner/provisioner.sqlite", "provisioner/dbos.sqlite"}
+    if dump := story.files.get("the dump"):
         assert {name for name in databases if name.endswith(".sqlite")} == others
-        assert all(f"COPY {name} ".encode() in dump for name in ("public.credentials", "dbos.workflow_status"))
+        tables = ("public.credentials", "dbos.workflow_status", "public.tokens", "public.certificates", "public.audit")
+        assert all(f"COPY {name} ".encode() in dump for name in tables)
         databases["dump"] = dump
     else:
-        own = {"director/director.sqlite", "director/dbos.sqlite"}
+        own = {"director/director.sqlite", "director/dbos.sqlite", "connector/connector.sqlite"}
         assert {name for name in databases if name.endswith(".sqlite")} == {*own, *others}
         assert "director/director.sqlite-wal" in databases
     assert story.secrets.found_in(databases) == []
@@ -210,6 +240,8 @@ async def _tell(up: Up, folder: Path, story: Story) -> None:
         secrets.add_key("the Application's key", load_key(folder / "orders" / "tls.key"))
         await refused(enrol(OneTimeToken.decode(tokens[0]), Identity(folder / "thief")))
 
+        people = People(admin, up.plane.enrolment, folder, secrets)
+        await people.come_and_go()
         async with up.party(folder / "orders") as application:
             await _set_webhook(application, used, receiver.url, receiver.secret)
             api = Api(application_id=used, name="orders", target_url="https://orders.example")
@@ -228,13 +260,85 @@ async def _tell(up: Up, folder: Path, story: Story) -> None:
         async with up.party(folder / "orders") as application, up.party(agent.folder / "identity") as runtime:
             await GivenCredentials(story, application, used, api_id).supply(runtime, runtime_id)
         wait_for("the agent keeps what was supplied", lambda: _keeps(agent.folder, story, "the supplied client's"))
-        for number, answer in enumerate(await everything(admin)):
+        await _handed_over(admin, used, receiver, Identity(folder / "orders again"), secrets)
+        for number, answer in enumerate([*await everything(admin), *await people.told()]):
             story.answers[f"{type(answer).__name__} {number}"] = answer.SerializeToString()
         listed = await admin.director.ListCredentials(ListCredentialsRequest(application_id=used))
         story.answers["ListCredentialsResponse"] = listed.SerializeToString()
         stream = admin.director.WatchConfiguration(WatchConfigurationRequest(runtime_id=runtime_id))
         story.answers["WatchConfigurationResponse"] = (await anext(aiter(stream))).SerializeToString()
         stream.cancel()
+
+
+@dataclass
+class People:
+    """People and a service that enrol, or do not; one is back after its certificate expired, and one is revoked."""
+
+    admin: Party
+    enrolment: str
+    folder: Path
+    secrets: Secrets
+
+    async def come_and_go(self) -> None:
+        """A viewer enrols, recovers and is banned; tokens for an administrator and for a service stay unused."""
+        viewer = Identity(self.folder / "viewer")
+        await enrol(OneTimeToken.decode(await self._token("the viewer's", viewer="vic")), viewer)
+        await self._token("an administrator's", admin="bob")
+        await self._token("a service's", service="director", dns_names=["director.example"])
+        loaded = viewer.load()
+        key = load_key(viewer.folder / "tls.key")
+        self.secrets.add_key("the viewer's key", key)
+        request = RecoverRequest(certificate_pem=loaded.chain_pem.decode(), csr=make_csr(key))
+
+        async def is_over() -> bool:
+            return system_clock() > loaded.not_after
+
+        await eventually("the end of the viewer's certificate", is_over)
+        async with open_pinned_channel(self.enrolment, loaded.bundle_pem) as channel:
+            recovered = await ConnectorStub(channel).Recover(request, timeout=10)
+        serial = recovered.identity.serial_number
+        revoked = RevokeCertificateRequest(
+            serial_number=serial, reason=RevocationReason.REVOCATION_REASON_KEY_COMPROMISE, note="a laptop was lost"
+        )
+        await self.admin.connector.RevokeCertificate(revoked)
+        await self.admin.connector.RevokeIdentity(
+            RevokeIdentityRequest(
+                spiffe_id=str(loaded.spiffe_id),
+                action=RevocationAction.REVOCATION_ACTION_BAN,
+                reason=RevocationReason.REVOCATION_REASON_KEY_COMPROMISE,
+            )
+        )
+
+    async def told(self) -> list[Message]:
+        """All that the Connector says of tokens, certificates and identities."""
+        connector = self.admin.connector
+        tokens = await connector.ListTokens(ListTokensRequest())
+        certificates = await connector.ListCertificates(ListCertificatesRequest())
+        identities = await connector.ListIdentities(ListIdentitiesRequest())
+        assert {each.state for each in tokens.tokens} >= {TokenState.TOKEN_STATE_USED, TokenState.TOKEN_STATE_ACTIVE}
+        assert any(each.HasField("delivery") for each in tokens.tokens)
+        origins = {each.origin for each in certificates.certificates}
+        assert CertificateOrigin.CERTIFICATE_ORIGIN_RECOVERED in origins
+        return [
+            tokens,
+            certificates,
+            identities,
+            await connector.GetRevocationList(GetRevocationListRequest()),
+            *[await connector.GetToken(GetTokenRequest(token_id=each.token_id)) for each in tokens.tokens],
+            *[
+                await connector.GetCertificate(GetCertificateRequest(serial_number=each.serial_number))
+                for each in certificates.certificates
+            ],
+            *[
+                await connector.GetIdentity(GetIdentityRequest(spiffe_id=each.spiffe_id))
+                for each in identities.identities
+            ],
+        ]
+
+    async def _token(self, whose: str, **party: Any) -> str:
+        token = (await self.admin.connector.IssueToken(IssueTokenRequest(**party))).token
+        self.secrets.add_token(f"{whose} token", token)
+        return token
 
 
 @dataclass
@@ -331,8 +435,20 @@ async def _token(admin: Party, application_id: str) -> str:
     return (await admin.connector.IssueToken(IssueTokenRequest(application_id=application_id))).token
 
 
+async def _handed_over(
+    admin: Party, application_id: str, receiver: WebhookReceiver, identity: Identity, secrets: Secrets
+) -> None:
+    """The Application is handed a token by its webhook, and pairs once more."""
+    await admin.connector.IssueToken(IssueTokenRequest(application_id=application_id, deliver=True))
+    notice = await receiver.wait_for("PAIRING_TOKEN", lambda notice: notice.type == "PAIRING_TOKEN", deadline=20)
+    token = notice.body["data"]["token"]
+    secrets.add_token("the token that was handed over", token)
+    await enrol(OneTimeToken.decode(token), identity)
+    secrets.add_key("the Application's second key", load_key(identity.folder / "tls.key"))
+
+
 async def _set_webhook(party: Party, application_id: str, url: str, secret: str) -> None:
-    webhook = Webhook(application_id=application_id, url=url, secret=secret)
+    webhook = Webhook(application_id=application_id, url=url, secret=secret, pairing_url=url)
     await party.director.UpdateWebhook(UpdateWebhookRequest(webhook=webhook))
 
 

@@ -4,12 +4,16 @@ import json
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from certs.clock import system_clock
 from certs.identity import Identity
-from cli.plane.home import SERVICES
+from cli.plane.bootstrap import PlaneIdentities, open_authority
+from cli.plane.home import SERVICES, Home
 from cli.plane.plane_file import Plane
 from mesh.exits import Exit
 from tests.support.plane import Up, moorage, processes_of, service_pids, watched
@@ -95,3 +99,29 @@ def _but_pids(plane: Plane) -> tuple[str, ...]:
         plane.trust_domain,
         plane.root_sha256,
     )
+
+
+def test_a_plane_that_was_stopped_for_longer_than_its_certificates_live_comes_back(home: Path) -> None:
+    then = Home(home)
+    then.prepare()
+    authority = open_authority(then, None, None, lambda: system_clock() - timedelta(days=40))
+    PlaneIdentities(
+        then, authority, ip_address("127.0.0.1"), lambda: system_clock() - timedelta(days=35)
+    ).sign_missing()
+    ended = {name: Identity(then.identity(name)).load().serial for name in (*SERVICES, "admin")}
+    with Up(home) as up:
+        for name, serial in ended.items():
+            now = Identity(then.identity(name)).load().serial
+            assert now != serial
+            shown = json.loads(up.moorage("certificate", "get", now, "-o", "json").stdout)
+            assert shown["state"] == "CERTIFICATE_STATE_ACTIVE"
+            assert shown["origin"] == "CERTIFICATE_ORIGIN_BOOTSTRAPPED"
+
+
+def test_a_later_start_goes_on_with_the_certificates_there_are(home: Path) -> None:
+    with Up(home):
+        first = {name: Identity(home / "identities" / name).load().serial for name in (*SERVICES, "admin")}
+    with Up(home) as up:
+        assert {name: Identity(home / "identities" / name).load().serial for name in first} == first
+        listed = json.loads(up.moorage("certificate", "list", "-o", "json").stdout)["certificates"]
+        assert sorted(each["serial_number"] for each in listed) == sorted(first.values())

@@ -20,13 +20,19 @@ class Ended:
     stderr: str
 
 
-def run_command(*arguments: str, stdin: bytes = b"", home: Path | None = None, obj: object = None) -> Ended:
-    """Run a command to its end, with the plane in `home` as the one that it calls; `obj` is click's `Context.obj`."""
+def run_command(
+    *arguments: str, stdin: bytes = b"", home: Path | None = None, contexts: Path | None = None, obj: object = None
+) -> Ended:
+    """Run a command to its end, with the plane in `home` as the one that it calls; `obj` is click's `Context.obj`.
+
+    `contexts` is the folder of the contexts that there are; by default there are none.
+    """
+    environ = {"MOORAGE_CONFIG": str(contexts or "/nonexistent"), **({"MOORAGE_HOME": str(home)} if home else {})}
     written, err = io.BytesIO(), io.StringIO()
     out = io.TextIOWrapper(written, encoding="utf-8", newline="", write_through=True)
     with (
         mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-        mock.patch.dict(os.environ, {"MOORAGE_HOME": str(home)} if home else {}),
+        mock.patch.dict(os.environ, environ),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -269,8 +269,11 @@ class Draws:
             message.content = content
 
     def _spoil(self, request: Any) -> None:
-        """Set one field, anywhere in the request, to what it should not be."""
-        message, each = self._random.choice(_places(request))
+        """Set one field, anywhere in the request, to what it should not be; one without fields stays as it is."""
+        places = _places(request)
+        if not places:
+            return
+        message, each = self._random.choice(places)
         if _is_map(each):
             labels = getattr(message, each.name)
             for number in range(self._random.choice([1, 65, 2000])):

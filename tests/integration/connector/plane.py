@@ -25,6 +25,7 @@ from moorage.director.v1.application_pb2 import (
 )
 from moorage.director.v1.director_pb2_grpc import DirectorServicer, add_DirectorServicer_to_server
 from moorage.director.v1.runtime_pb2 import GetRuntimeRequest, GetRuntimeResponse, Runtime
+from moorage.director.v1.webhook_pb2 import DeliverTokenRequest, DeliverTokenResponse
 from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.identity import Identity
@@ -45,12 +46,20 @@ _DIRECTOR = director_pb2.DESCRIPTOR.services_by_name["Director"]
 
 
 class DirectorDouble(DirectorServicer):
-    """Stands in for the Director: says that the parties in `known` exist. Served over the real mTLS and pipeline."""
+    """Stands in for the Director: says that the parties in `known` exist, and hands over tokens as it is told.
+
+    Served over the real mTLS and pipeline.
+    """
 
     def __init__(self) -> None:
         self.known = {APPLICATION_ID, RUNTIME_ID}
         self.asked_by: list[str] = []
         self.paired: list[str] = []
+        self.pairing_urls = {APPLICATION_ID}
+        self.delivered: list[DeliverTokenRequest] = []
+        self.webhook_failure = ""
+        self.webhook_answers = asyncio.Event()
+        self.webhook_answers.set()
 
     async def GetApplication(self, request: GetApplicationRequest, context: Any) -> GetApplicationResponse:
         self._check(request.application_id, Reason.REASON_APPLICATION_NOT_FOUND, context)
@@ -63,6 +72,16 @@ class DirectorDouble(DirectorServicer):
     async def ConfirmPairing(self, request: ConfirmPairingRequest, context: Any) -> ConfirmPairingResponse:
         self.paired.append(request.application_id)
         return ConfirmPairingResponse()
+
+    async def DeliverToken(self, request: DeliverTokenRequest, context: Any) -> DeliverTokenResponse:
+        self._check(request.application_id, Reason.REASON_APPLICATION_NOT_FOUND, context)
+        if request.application_id not in self.pairing_urls:
+            raise Refusal(Reason.REASON_PAIRING_URL_MISSING, "no pairing URL")
+        if not request.token:
+            return DeliverTokenResponse()
+        self.delivered.append(request)
+        await self.webhook_answers.wait()
+        return DeliverTokenResponse(delivered=not self.webhook_failure, failure=self.webhook_failure)
 
     def _check(self, party_id: str, not_found: Reason.ValueType, context: Any) -> None:
         self.asked_by.append(next(iter(context.auth_context()["peer_spiffe_id"])).decode())
@@ -94,6 +113,8 @@ class Plane:
             "director_timeout": "0.5",
         }
         self.process: asyncio.subprocess.Process | None = None
+        self.release: Path | None = None
+        """Where the packages of another release are that the Connector is run from, if any."""
         self._director_server: MeshServer | None = None
         self._channels: list[LiveChannel] = []
 
@@ -135,6 +156,7 @@ class Plane:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "connector", "--config", str(config)),
                 env={**os.environ, **environ},
+                cwd=self.release,  # the first place in which Python looks for a package
                 stdout=log,
                 stderr=log,
             )

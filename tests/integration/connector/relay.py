@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 Cut = Callable[[], bool]
 
@@ -16,8 +16,23 @@ class Relay:
         """What clients sent, one entry a connection."""
         self._host, _, self._port = target.rpartition(":")
         self._cut = cut
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._relay(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        await asyncio.wait((task,))
+
+    async def close(self) -> None:
+        """End what is under way."""
+        serving = set(self._serving)
+        for task in serving:
+            task.cancel()
+        if serving:
+            await asyncio.wait(serving, timeout=5)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = bytearray()
         self.connections.append(sent)
         target_reader, target_writer = await asyncio.open_connection(self._host, int(self._port))
@@ -29,8 +44,10 @@ class Relay:
             pass  # either side may go first
         finally:
             forward.cancel()
-            target_writer.close()
-            writer.close()
+            for each in (target_writer, writer):
+                each.close()
+                with suppress(ConnectionError):
+                    await each.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray) -> None:
@@ -47,5 +64,8 @@ async def relay(target: str, cut: Cut = lambda: False) -> AsyncIterator[Relay]:
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     made.address = f"{host}:{port}"
-    async with server:
-        yield made
+    try:
+        async with server:
+            yield made
+    finally:
+        await made.close()

@@ -1,6 +1,7 @@
 """New certificates for old ones, through the real Connector."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,8 @@ async def test_the_key_that_one_has_is_not_certified_again(plane: Plane, tmp_pat
 async def test_a_runtime_that_was_removed_is_not_renewed(plane: Plane, tmp_path: Path) -> None:
     identity = await enrolled(plane, tmp_path)
     plane.director.known.clear()
+    await plane.end(signal.SIGTERM)  # it remembers for a while what the Director said
+    await plane.start()
 
     problem = await problem_of(plane.connector(identity).Renew(RenewRequest(csr=make_csr(new_key())), timeout=5))
 

@@ -38,6 +38,7 @@ class DirectorProcess:
             "dbos_database": f"sqlite:///{folder}/dbos.sqlite",
             "sealing_key": str(folder / "sealing.key"),
             "listen": address,
+            "connector_address": "127.0.0.1:1",  # nobody is there, unless a test says otherwise
         }
         self.process: asyncio.subprocess.Process | None = None
         self._channels: list[LiveChannel] = []

@@ -127,7 +127,7 @@ class Fuzz:
     async def _one(self) -> None:
         [(party, channel)] = self._random.choices(self._parties, (12, 1, 4, 4))
         drawn = self._draws.draw(party)
-        while drawn.method.name in UNMAKING and any(id in drawn.content for id in self._kept):
+        while drawn.method.name in UNMAKING and any(id in drawn.content.lower() for id in self._kept):
             drawn = self._draws.draw(party)
         try:
             answer = await _answer(channel, drawn)

@@ -66,7 +66,7 @@ async def test_a_database_of_a_later_version_is_left_alone(director: DirectorPro
     await director.end(signal.SIGTERM)
     path = director.folder / "director.sqlite"
     with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE alembic_version SET version_num = '9999', oldest = '9998'")
         database.commit()
     assert await fails(director) == Exit.SERVICE_FAILED
     assert "9999" in director.log.splitlines()[-1]

@@ -1,7 +1,7 @@
 """A real server of the mesh with a small Director behind it, and callers of every kind."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,9 @@ from mesh.channel import LiveChannel
 from mesh.errors import Problem
 from mesh.health import Readiness
 from mesh.pipeline import CallObserver
+from mesh.revocations import Revocations
 from mesh.server import MeshServer, Service
+from mesh.uses import Uses
 from tests.support.identities import Mint
 
 DIRECTOR = director_pb2.DESCRIPTOR.services_by_name["Director"]
@@ -48,9 +50,14 @@ class SmallDirector(DirectorServicer):
     def __init__(self) -> None:
         self.fault: Exception | None = None
         self.stuck = False
+        self.flood = ""
+        self.connections: list[str] = []
+        self.resumed: list[bool] = []
         self.more = asyncio.Event()
 
     async def GetApplication(self, request: GetApplicationRequest, context: Any) -> GetApplicationResponse:
+        self.connections.append(context.peer())
+        self.resumed.append(context.auth_context()["ssl_session_reused"] == [b"true"])
         return GetApplicationResponse(application=Application(application_id=request.application_id))
 
     async def CreateApplication(self, request: CreateApplicationRequest, context: Any) -> CreateApplicationResponse:
@@ -64,6 +71,8 @@ class SmallDirector(DirectorServicer):
         self, request: WatchConfigurationRequest, context: Any
     ) -> AsyncIterator[WatchConfigurationResponse]:
         yield WatchConfigurationResponse(revision=1)
+        while self.flood:
+            yield WatchConfigurationResponse(plane_id=self.flood)
         if self.fault:
             raise self.fault
         await self.more.wait()
@@ -100,6 +109,8 @@ class Mesh:
     readiness: Readiness
     away: set[str]
     witness: Witness
+    revocations: Revocations
+    used: list[str]
     channels: list[LiveChannel] = field(default_factory=list)
 
     def channel(self, kind: str, name: str, lifetime: timedelta = timedelta(hours=1)) -> LiveChannel:
@@ -112,7 +123,19 @@ class Mesh:
 
 
 @pytest.fixture
-async def mesh_server(tmp_path: Path) -> AsyncIterator[Mesh]:
+def max_age() -> timedelta | None:
+    """How old the server's list of revocations may be; a test that parametrizes it says."""
+    return None
+
+
+@pytest.fixture
+def connection_age() -> float | None:
+    """How many seconds a connection to the server lasts; a test that parametrizes it says."""
+    return None
+
+
+@pytest.fixture
+async def mesh_server(tmp_path: Path, max_age: timedelta | None, connection_age: float | None) -> AsyncIterator[Mesh]:
     mint, clock = Mint(tmp_path), MovableClock()
     director = SmallDirector()  # type: ignore[abstract]  # the other methods answer UNIMPLEMENTED
     identity = mint.identity("service", "director")
@@ -125,10 +148,30 @@ async def mesh_server(tmp_path: Path) -> AsyncIterator[Mesh]:
     readiness = Readiness(DIRECTOR.full_name, {"database": database})
     service = Service(DIRECTOR, lambda server: add_DirectorServicer_to_server(director, server))
     witness = Witness()
-    server = MeshServer("127.0.0.1:0", identity, [service], readiness=readiness, clock=clock, observer=witness)
+    revocations, used = Revocations(clock, max_age), list[str]()
+
+    async def report(serials: Sequence[str]) -> None:
+        used.extend(serials)
+
+    uses = Uses(report)
+    server = MeshServer(
+        "127.0.0.1:0",
+        identity,
+        [service],
+        readiness=readiness,
+        clock=clock,
+        observer=witness,
+        revocations=revocations,
+        uses=uses,
+        connection_age=connection_age,
+    )
     port = await server.start()
-    mesh = Mesh(f"127.0.0.1:{port}", server, director, clock, mint, identity, readiness, away, witness)
+    mesh = Mesh(
+        f"127.0.0.1:{port}", server, director, clock, mint, identity, readiness, away, witness, revocations, used
+    )
+    telling = asyncio.create_task(uses.run())
     yield mesh
+    telling.cancel()
     for channel in mesh.channels:
         await channel.close()
     await server.stop()

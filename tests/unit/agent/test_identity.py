@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from moorage.connector.v1.enrolment_pb2 import PlaneAddresses
 
 from agent.home import Home
 from agent.identity import identity_to_start_with
@@ -61,6 +62,19 @@ async def test_an_identity_counts_until_its_last_second(home: Home) -> None:
     await identity_to_start_with(home, "", None, None, lambda: NOW + LIFE - timedelta(seconds=1))
     stopped = await refused(home, at=NOW + LIFE)
     assert (stopped.code, "one-time token" in str(stopped)) == (Exit.REFUSED, True)
+
+
+async def test_an_identity_that_ended_is_left_to_be_recovered_where_it_is_known_where(home: Home) -> None:
+    given_identity(home)
+    home.save_addresses(PlaneAddresses(enrolment="plane.test:7445"))
+    loaded = await identity_to_start_with(home, "", None, None, lambda: NOW + LIFE)
+    assert loaded.not_after == NOW + LIFE
+
+
+async def test_the_ended_identity_of_somebody_else_is_not_recovered(home: Home) -> None:
+    given_identity(home, name=OTHER_RUNTIME_ID)
+    home.save_addresses(PlaneAddresses(enrolment="plane.test:7445"))
+    assert (await refused(home, at=NOW + LIFE, runtime_id=RUNTIME_ID)).code is Exit.REFUSED
 
 
 @pytest.mark.parametrize(("kind", "name"), [("application", RUNTIME_ID), ("runtime", OTHER_RUNTIME_ID)])

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from agent.status import Certificate, Status, StatusFile
 
+STARTED = datetime(2029, 12, 31, tzinfo=UTC)
 CERTIFICATE = Certificate("0a1b", datetime(2030, 1, 1, tzinfo=UTC))
 
 
 def test_a_status_without_configuration_says_that_it_waits(tmp_path: Path) -> None:
-    StatusFile(tmp_path / "status.json", Status("r", "1.2.3", certificate=CERTIFICATE)).write()
+    StatusFile(tmp_path / "status.json", Status("r", "1.2.3", STARTED, certificate=CERTIFICATE)).write()
     assert json.loads((tmp_path / "status.json").read_text()) == {
         "runtime_id": "r",
         "agent_version": "1.2.3",
+        "started_at": "2029-12-31T00:00:00Z",
         "state": "WAITING",
         "revision": None,
         "content_sha256": None,
@@ -35,7 +37,7 @@ def test_a_status_without_configuration_says_that_it_waits(tmp_path: Path) -> No
 
 
 async def test_many_changes_are_written_together_and_the_last_one_with_them(tmp_path: Path) -> None:
-    status, written = Status("r", "1.2.3"), asyncio.Queue[int]()
+    status, written = Status("r", "1.2.3", STARTED), asyncio.Queue[int]()
 
     class Observed(StatusFile):
         def write(self) -> None:
@@ -57,4 +59,4 @@ async def test_many_changes_are_written_together_and_the_last_one_with_them(tmp_
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    StatusFile(tmp_path / "missing" / "status.json", Status("r", "1.2.3")).write()
+    StatusFile(tmp_path / "missing" / "status.json", Status("r", "1.2.3", STARTED)).write()

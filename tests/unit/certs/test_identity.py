@@ -341,3 +341,12 @@ def _refusal(do: Callable[[], object]) -> IdentityReason:
     with pytest.raises(IdentityRefused) as refusal:
         do()
     return refusal.value.reason
+
+
+def test_how_much_of_a_life_is_over_does_not_count_the_dating_back(identity: Identity, issuing: Authority) -> None:
+    key = new_key()
+    spiffe_id = SpiffeId.runtime(TRUST_DOMAIN, UUID)
+    issued = issue(issuing, key.public_key(), spiffe_id, timedelta(seconds=30), StoppedClock(NOW))
+    identity.write(key_to_pem(key), issued.chain_pem, issuing.chain_pem)
+    held = identity.load()
+    assert [held.lived(NOW + timedelta(seconds=at)) for at in (0, 20, 30, 60)] == pytest.approx([0, 2 / 3, 1, 2])

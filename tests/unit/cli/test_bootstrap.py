@@ -9,9 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.authority import Authority
+from certs.authority import Authority, certificates_to_pem
 from certs.check import verify_chain
 from certs.identity import Identity
+from certs.issue import issue
+from certs.keys import key_to_pem, new_key
 from certs.spiffe import SpiffeId
 from cli.plane.bootstrap import PlaneIdentities, open_authority, read_passphrase
 from cli.plane.home import Home
@@ -53,7 +55,7 @@ def names_of(home: Home, name: str) -> x509.SubjectAlternativeName:
 
 
 def test_the_first_start_gives_everybody_an_identity_that_the_root_certifies(home: Home, clock: Hand) -> None:
-    assert identities(home, clock).refresh() == NAMES
+    assert identities(home, clock).sign_missing() == NAMES
     for name in NAMES:
         held = Identity(home.identity(name)).load()
         leaf, *chain = x509.load_pem_x509_certificates(held.chain_pem)
@@ -61,7 +63,7 @@ def test_the_first_start_gives_everybody_an_identity_that_the_root_certifies(hom
 
 
 def test_the_administrator_and_the_services_are_named_as_the_design_says(home: Home, clock: Hand) -> None:
-    identities(home, clock).refresh()
+    identities(home, clock).sign_missing()
     assert [Identity(home.identity(name)).load().spiffe_id for name in NAMES] == [
         SpiffeId.service("moorage.internal", "director"),
         SpiffeId.service("moorage.internal", "connector"),
@@ -71,7 +73,7 @@ def test_the_administrator_and_the_services_are_named_as_the_design_says(home: H
 
 
 def test_services_answer_to_localhost_and_to_the_address_they_listen_on(home: Home, clock: Hand) -> None:
-    identities(home, clock).refresh()
+    identities(home, clock).sign_missing()
     names = names_of(home, "connector")
     assert names.get_values_for_type(x509.DNSName) == ["localhost"]
     assert names.get_values_for_type(x509.IPAddress) == [LOOPBACK]
@@ -79,65 +81,79 @@ def test_services_answer_to_localhost_and_to_the_address_they_listen_on(home: Ho
 
 def test_a_later_start_keeps_the_authorities_and_fresh_identities(home: Home, clock: Hand) -> None:
     first = identities(home, clock)
-    first.refresh()
+    first.sign_missing()
     clock.now += timedelta(hours=7)
     second = identities(home, clock)
     assert second.root_sha256 == first.root_sha256
-    assert second.refresh() == []
+    assert second.sign_missing() == []
 
 
-def test_identities_past_a_third_of_their_life_are_issued_anew(home: Home, clock: Hand) -> None:
-    identities(home, clock).refresh()
-    clock.now += timedelta(hours=9)
-    assert identities(home, clock).refresh() == ["director", "connector", "provisioner"]
-    clock.now += timedelta(days=11)
-    assert identities(home, clock).refresh() == NAMES
+def test_identities_that_nobody_renewed_in_nine_tenths_of_their_life_are_signed_anew(home: Home, clock: Hand) -> None:
+    identities(home, clock).sign_missing()
+    clock.now += timedelta(hours=21)
+    assert identities(home, clock).sign_missing() == []
+    clock.now += timedelta(hours=1)
+    assert identities(home, clock).sign_missing() == ["director", "connector", "provisioner"]
+    clock.now += timedelta(days=27)
+    assert identities(home, clock).sign_missing() == NAMES
 
 
-def test_the_next_refresh_is_when_the_first_identity_has_lived_a_third_of_its_life(home: Home, clock: Hand) -> None:
+def test_an_identity_that_was_renewed_through_the_connector_is_kept(home: Home, clock: Hand) -> None:
     plane = identities(home, clock)
-    plane.refresh()
-    assert timedelta(hours=7, minutes=50) < plane.next_refresh() - clock() <= timedelta(hours=8)
+    plane.sign_missing()
+    clock.now += timedelta(hours=22)
+    key = new_key()
+    renewed = issue(
+        plane.authority,
+        key.public_key(),
+        SpiffeId.service("moorage.internal", "director"),
+        timedelta(days=30),
+        clock,
+        dns_names=["localhost"],
+        ip_addresses=[LOOPBACK],
+        server=True,
+    )
+    bundle = certificates_to_pem((plane.authority.root,))
+    Identity(home.identity("director")).write(key_to_pem(key), renewed.chain_pem, bundle)
+    assert plane.sign_missing() == ["connector", "provisioner"]
 
 
 def test_a_new_listen_address_gives_the_services_new_identities(home: Home, clock: Hand) -> None:
-    identities(home, clock).refresh()
-    assert identities(home, clock, listen="::1").refresh() == ["director", "connector", "provisioner"]
+    identities(home, clock).sign_missing()
+    assert identities(home, clock, listen="::1").sign_missing() == ["director", "connector", "provisioner"]
     assert names_of(home, "director").get_values_for_type(x509.IPAddress) == [ip_address("::1")]
 
 
-def test_an_identity_that_was_damaged_is_issued_anew(home: Home, clock: Hand) -> None:
+def test_an_identity_that_was_damaged_is_signed_anew(home: Home, clock: Hand) -> None:
     plane = identities(home, clock)
-    plane.refresh()
+    plane.sign_missing()
     (home.identity("director") / "tls.key").write_text("nonsense")
-    assert plane.refresh() == ["director"]
+    assert plane.sign_missing() == ["director"]
 
 
 @pytest.mark.parametrize("file", ["tls.crt", "ca.crt"])
-def test_an_identity_without_its_issuer_or_with_another_root_is_issued_anew(home: Home, clock: Hand, file: str) -> None:
+def test_an_identity_without_its_issuer_or_with_another_root_is_signed_anew(home: Home, clock: Hand, file: str) -> None:
     plane = identities(home, clock)
-    plane.refresh()
+    plane.sign_missing()
     leaf = x509.load_pem_x509_certificate(Identity(home.identity("director")).load().chain_pem)
     (home.identity("director") / file).write_bytes(leaf.public_bytes(Encoding.PEM))
-    assert plane.next_refresh() == clock()
-    assert plane.refresh() == ["director"]
-    assert plane.next_refresh() > clock()
+    assert plane.sign_missing() == ["director"]
+    assert plane.sign_missing() == []
 
 
-def test_an_identity_that_is_gone_is_due_now(home: Home, clock: Hand) -> None:
+def test_an_identity_that_is_gone_is_signed_anew(home: Home, clock: Hand) -> None:
     plane = identities(home, clock)
-    plane.refresh()
+    plane.sign_missing()
     shutil.rmtree(home.identity("admin"))
-    assert plane.next_refresh() == clock()
-    assert plane.refresh() == ["admin"]
+    assert plane.sign_missing() == ["admin"]
 
 
-def test_identities_from_a_clock_that_was_ahead_are_issued_anew(home: Home, clock: Hand) -> None:
+def test_identities_from_a_clock_that_was_ahead_are_signed_anew(home: Home, clock: Hand) -> None:
     plane = identities(home, clock)
     clock.now += timedelta(days=1)
-    plane.refresh()
+    plane.sign_missing()
     clock.now -= timedelta(hours=23)
-    assert plane.refresh() == NAMES
+    assert plane.sign_missing() == NAMES
 
 
 def test_a_start_that_was_cut_short_goes_on_with_the_root_it_made(home: Home, clock: Hand) -> None:

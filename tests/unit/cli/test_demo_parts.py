@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,12 @@ from cli.demo.load import Changes, judged
 from cli.demo.report import Outcome, StepFailed, write_report
 from cli.demo.runtime import AgentStatus, Certificate, Counts, read_status, wait_for_status
 
+STARTED = datetime(2030, 1, 1, tzinfo=UTC)
 
-def status(serial: str = "aa" * 16, **counts: int) -> AgentStatus:
+
+def status(serial: str = "aa" * 16, started_at: datetime = STARTED, **counts: int) -> AgentStatus:
     return AgentStatus(
+        started_at=started_at,
         state="APPLIED",
         revision=7,
         applied_at=datetime(2030, 1, 1, tzinfo=UTC),
@@ -57,8 +60,8 @@ def test_attempts_that_were_made_again_are_told() -> None:
 
 
 def test_an_agent_that_was_started_again_is_judged_by_what_it_did_since() -> None:
-    before = status(renewals=1, streams_opened=4, snapshots=1)
-    assert judged(before, status("bb" * 16, renewals=1, snapshots=0), CHANGES).endswith("the agent was started again")
+    again = status("bb" * 16, STARTED + timedelta(seconds=9), renewals=0, snapshots=0)
+    assert judged(status(renewals=0), again, CHANGES).endswith("the agent was started again")
 
 
 def test_the_report_is_what_the_steps_came_to(tmp_path: Path) -> None:

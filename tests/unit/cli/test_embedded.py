@@ -1,40 +1,56 @@
 """What the embedded plane does for as long as it runs."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cli.plane import embedded
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+class Scripted:
+    """Identities that are looked at as the test says: an error is raised, names are those that were signed anew."""
+
+    def __init__(self, *looks: OSError | Sequence[str]) -> None:
+        self._looks = list(looks)
+        self.seen = threading.Event()
+
+    def sign_missing(self) -> Sequence[str]:
+        if not self._looks:
+            self.seen.set()
+            return []
+        look = self._looks.pop(0)
+        if isinstance(look, OSError):
+            raise look
+        return look
 
 
-class Unreadable:
-    """Identities that cannot be looked at the first time."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-        self.seen_again = asyncio.Event()
-
-    def next_refresh(self) -> datetime:
-        self.looks += 1
-        if self.looks == 1:
-            raise PermissionError(13, "Permission denied", "tls.key")
-        self.seen_again.set()
-        return NOW + timedelta(hours=1)
-
-
-async def test_identities_that_cannot_be_read_are_told_of_and_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_RETRY_AFTER", timedelta(0))
-    identities: Any = Unreadable()
+async def kept(monkeypatch: pytest.MonkeyPatch, *looks: OSError | Sequence[str]) -> tuple[list[str], int]:
+    """What is told, and how often the Connector is to take certificates in, until the last look is over."""
+    monkeypatch.setattr(embedded, "_LOOK_EVERY", timedelta(0))
     told: list[str] = []
-    keeping = asyncio.create_task(embedded._keep_fresh(identities, lambda: NOW, told.append))
-    async with asyncio.timeout(10):
-        await identities.seen_again.wait()
+    taken: list[None] = []
+    identities: Any = Scripted(*looks)
+    keeping = asyncio.create_task(embedded._keep_signed(identities, lambda: taken.append(None), told.append))
+    assert await asyncio.to_thread(identities.seen.wait, 20)
     keeping.cancel()
     await asyncio.wait({keeping})
     assert keeping.cancelled()
+    return told, len(taken)
+
+
+async def test_identities_that_cannot_be_read_are_told_of_and_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, taken = await kept(monkeypatch, PermissionError(13, "Permission denied", "tls.key"))
     assert len(told) == 1
     assert "Permission denied" in told[0]
+    assert not taken
+
+
+async def test_what_was_signed_anew_is_told_and_taken_into_the_ledger_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, taken = await kept(monkeypatch, [], ["director", "connector"], [])
+    assert len(told) == 1
+    assert told[0].endswith("the certificates of director, connector")
+    assert taken == 1

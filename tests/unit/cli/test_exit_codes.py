@@ -40,6 +40,7 @@ def failed_call(refusal: Refusal) -> grpc.aio.AioRpcError:
         (Reason.REASON_TOKEN_MALFORMED, Exit.TOKEN_MALFORMED),
         (Reason.REASON_TOKEN_REFUSED, Exit.TOKEN_REFUSED),
         (Reason.REASON_TOO_MANY_STREAMS, Exit.UNAVAILABLE),
+        (Reason.REASON_RATE_LIMITED, Exit.UNAVAILABLE),
         (Reason.REASON_INTERNAL, Exit.UNEXPECTED),
     ],
 )

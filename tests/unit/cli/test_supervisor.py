@@ -95,6 +95,15 @@ async def test_a_program_that_is_killed_again_and_again_comes_back_each_time(tmp
         assert is_running(pid)
 
 
+async def test_a_program_that_is_restarted_is_told_to_stop_and_comes_back_alone(tmp_path: Path) -> None:
+    async with started(tmp_path, STAYS, STAYS) as watched:
+        first = watched.supervisor.pids
+        watched.supervisor.restart("p0")
+        assert is_running(await watched.pid_of("p0", other_than=first["p0"]))
+        assert "SIGTERM" in watched.told.get_nowait()
+        assert watched.supervisor.pids["p1"] == first["p1"]
+
+
 async def test_a_stop_ends_every_program(tmp_path: Path) -> None:
     async with started(tmp_path, STAYS, STAYS) as watched:
         pids = watched.supervisor.pids.values()

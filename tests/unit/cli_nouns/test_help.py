@@ -11,6 +11,7 @@ from cli.__main__ import moorage
 NOUNS = (
     *("application", "api", "event-api", "bundle", "document", "credential", "access-request"),
     *("group", "runtime", "label", "operation", "token", "pair"),
+    *("login", "context", "certificate", "identity", "revocations"),
 )
 SLOW = {"grpc", "google.protobuf", "cryptography", "rich", "structlog", "yaml"}
 
@@ -43,6 +44,10 @@ print(sorted({SLOW} & sys.modules.keys()), file=sys.stderr)
         ("runtime",),
         ("label",),
         ("token",),
+        ("context",),
+        ("certificate",),
+        ("identity",),
+        ("revocations",),
     ],
 )
 def test_what_a_noun_says_of_its_commands_is_said_to_the_end(group: tuple[str, ...]) -> None:

@@ -112,6 +112,13 @@ def test_a_webhooks_secret_that_is_not_given_is_not_sent(plane: ScriptedPlane, r
     assert plane.asked("UpdateWebhook")[0].webhook.secret == ""
 
 
+def test_where_tokens_are_taken_is_set_with_the_webhook(plane: ScriptedPlane, run: Run) -> None:
+    always(plane, "UpdateWebhook", webhook_pb2.UpdateWebhookResponse())
+    urls = ("--url", "https://shop.example", "--pairing-url", "https://shop.example/pair")
+    assert run("application", "webhook", "set", APP, *urls).returncode == Exit.OK
+    assert plane.asked("UpdateWebhook")[0].webhook.pairing_url == "https://shop.example/pair"
+
+
 @pytest.mark.parametrize("output", ["table", "json"])
 def test_a_generated_secret_is_printed_once_and_is_the_one_that_was_sent(
     plane: ScriptedPlane, run: Run, output: str

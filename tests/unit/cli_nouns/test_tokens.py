@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from moorage.connector.v1.token_pb2 import IssueTokenRequest, IssueTokenResponse
+from moorage.connector.v1.token_pb2 import (
+    GetTokenResponse,
+    IssueTokenRequest,
+    IssueTokenResponse,
+    ListTokensRequest,
+    ListTokensResponse,
+    RevokeTokenResponse,
+    Token,
+    TokenDelivery,
+    TokenDeliveryState,
+    TokenState,
+)
 
 from certs.token import OneTimeToken
 from mesh.exits import Exit
@@ -53,6 +64,83 @@ def test_a_token_lives_as_long_as_was_asked(plane: ScriptedPlane, run: Run, ttl:
 @pytest.mark.parametrize("party", [(), ("--application", APP, "--runtime", APP)])
 def test_a_token_is_for_one_party(run: Run, party: tuple[str, ...]) -> None:
     assert run("token", "issue", *party).returncode == Exit.USAGE
+
+
+PARTIES = [
+    (("--admin", "bob"), IssueTokenRequest(admin="bob")),
+    (("--viewer", "vic"), IssueTokenRequest(viewer="vic")),
+    (
+        ("--service", "director", "--dns", "a.test", "--dns", "b.test", "--ip", "::1"),
+        IssueTokenRequest(service="director", dns_names=["a.test", "b.test"], ip_addresses=["::1"]),
+    ),
+]
+
+
+@pytest.mark.usefixtures("issuing")
+@pytest.mark.parametrize(("party", "meant"), PARTIES)
+def test_a_token_is_for_a_party_of_any_kind(
+    plane: ScriptedPlane, run: Run, party: tuple[str, ...], meant: IssueTokenRequest
+) -> None:
+    assert run("token", "issue", *party).returncode == Exit.OK
+    assert plane.asked("IssueToken") == [meant]
+
+
+def delivering(plane: ScriptedPlane, state: TokenDeliveryState.ValueType, failure: str = "") -> None:
+    plane.answers["IssueToken"] = lambda _: IssueTokenResponse(
+        token_id="7", spiffe_id=SPIFFE_ID, delivery=TokenDelivery(state=state, failure=failure)
+    )
+
+
+def test_a_token_that_was_handed_over_is_told_of_and_not_shown(plane: ScriptedPlane, run: Run) -> None:
+    delivering(plane, TokenDeliveryState.TOKEN_DELIVERY_STATE_DELIVERED)
+    ended = run("token", "issue", "--application", APP, "--deliver", "-o", "json")
+    assert ended.returncode == Exit.OK
+    assert plane.asked("IssueToken") == [IssueTokenRequest(application_id=APP, deliver=True)]
+    shown = json.loads(ended.stdout)
+    assert shown["delivery"]["state"] == "TOKEN_DELIVERY_STATE_DELIVERED"
+    assert "token" not in shown
+    assert "the Application has it" in ended.stderr
+
+
+def test_a_token_that_the_webhook_did_not_take_is_a_failure_that_says_what_to_do(
+    plane: ScriptedPlane, run: Run
+) -> None:
+    delivering(plane, TokenDeliveryState.TOKEN_DELIVERY_STATE_FAILED, "answered 500")
+    ended = run("token", "issue", "--application", APP, "--deliver", "-o", "name")
+    assert ended.returncode == Exit.UNAVAILABLE
+    assert ended.stdout == "7\n"
+    assert "answered 500" in ended.stderr
+    assert "issue another" in ended.stderr
+
+
+def test_a_list_is_narrowed_as_asked_and_shows_what_became_of_each(plane: ScriptedPlane, run: Run) -> None:
+    used = Token(token_id="7", spiffe_id=SPIFFE_ID, state=TokenState.TOKEN_STATE_USED, serial_number="0a")
+    plane.answers["ListTokens"] = lambda _: ListTokensResponse(tokens=[used])
+    narrowed = ("--spiffe-id", SPIFFE_ID, "--state", "used", "--state", "expired", "--page-size", "3")
+    ended = run("token", "list", *narrowed, "-o", "wide")
+    assert ended.returncode == Exit.OK
+    assert ended.stdout.splitlines()[1].split() == ["7", "USED", SPIFFE_ID, "0a"]
+    states = [TokenState.TOKEN_STATE_USED, TokenState.TOKEN_STATE_EXPIRED]
+    assert plane.asked("ListTokens") == [ListTokensRequest(spiffe_id=SPIFFE_ID, states=states, page_size=3)]
+
+
+@pytest.mark.parametrize(("command", "method"), [("get", "GetToken"), ("revoke", "RevokeToken")])
+def test_a_token_is_read_and_revoked_by_its_id(plane: ScriptedPlane, run: Run, command: str, method: str) -> None:
+    plane.answers["GetToken"] = lambda _: GetTokenResponse(token=Token(token_id=APP))
+    plane.answers["RevokeToken"] = lambda _: RevokeTokenResponse(token=Token(token_id=APP))
+    ended = run("token", command, APP, "-o", "name")
+    assert (ended.returncode, ended.stdout) == (Exit.OK, f"{APP}\n")
+    assert [each.token_id for each in plane.asked(method)] == [APP]
+
+
+@pytest.mark.parametrize("command", ["get", "revoke"])
+def test_a_token_in_the_place_of_its_id_goes_nowhere_and_is_not_repeated(
+    plane: ScriptedPlane, run: Run, command: str
+) -> None:
+    ended = run("token", command, TOKEN)
+    assert ended.returncode == Exit.USAGE
+    assert TOKEN not in ended.stderr
+    assert plane.requests == []
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 from certs.authority import Authority, create_issuing, create_root
 from connector import store
 from connector.authority import IssuingAuthority
+from connector.store.authorities import record_authority
 from mesh.database import Database
-from tests.unit.connector.plane import TRUST_DOMAIN, FixedClock, RegistryDouble, lifetime
+from tests.unit.connector.plane import PROFILES, TRUST_DOMAIN, FixedClock, RegistryDouble
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def clock() -> FixedClock:
 
 @pytest.fixture
 def authority(authorities: Authority, clock: FixedClock) -> IssuingAuthority:
-    return IssuingAuthority(authorities, lifetime, clock)
+    return IssuingAuthority(authorities, PROFILES, clock)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def database(tmp_path: Path, authority: IssuingAuthority) -> Iterator[Database]:
     opened = Database.open(f"sqlite:///{tmp_path / 'connector.sqlite'}")
     store.metadata.create_all(opened.engine)
     with opened.engine.begin() as tx:
-        store.record_authority(tx, authority.sha256, authority.chain_pem)
+        record_authority(tx, authority.sha256, authority.chain_pem)
     yield opened
     opened.close()
 

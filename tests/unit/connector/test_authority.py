@@ -8,11 +8,11 @@ import pytest
 from certs.authority import Authority, AuthorityRefused
 from connector.authority import AuthorityLocked, IssuingAuthority
 from mesh.errors import Refusal
-from tests.unit.connector.plane import FixedClock, lifetime
+from tests.unit.connector.plane import PROFILES, FixedClock
 
 
 def load(folder: Path, passphrase_file: Path | None = None) -> IssuingAuthority:
-    return IssuingAuthority.load(folder, passphrase_file, lifetime, FixedClock())
+    return IssuingAuthority.load(folder, passphrase_file, PROFILES, FixedClock())
 
 
 def test_the_first_line_of_the_passphrase_file_opens_the_key(tmp_path: Path, authorities: Authority) -> None:
@@ -21,7 +21,7 @@ def test_the_first_line_of_the_passphrase_file_opens_the_key(tmp_path: Path, aut
 
     assert (
         load(tmp_path / "issuing", tmp_path / "passphrase").root_pins
-        == IssuingAuthority(authorities, lifetime, FixedClock()).root_pins
+        == IssuingAuthority(authorities, PROFILES, FixedClock()).root_pins
     )
 
 

@@ -20,14 +20,14 @@ from certs.keys import new_key, public_key_sha256
 from certs.request import make_csr
 from certs.spiffe import SpiffeId
 from certs.token import OneTimeToken
-from connector import store
 from connector.authority import IssuingAuthority
 from connector.enrolment import Enrolment
-from connector.store import Origin, Transaction
-from connector.tokens import TokenIssuer
+from connector.ledger import Ledger
+from connector.store import Origin, Transaction, tables
+from connector.tokens import ToIssue, TokenIssuer
 from mesh.database import Database
 from mesh.errors import Refusal
-from tests.unit.connector.plane import ORIGIN, START, TRUST_DOMAIN, FixedClock, RegistryDouble
+from tests.unit.connector.plane import ORIGIN, START, TRUST_DOMAIN, UNLIMITED, FixedClock, RegistryDouble, token_issuer
 
 RUNTIME = SpiffeId.runtime(TRUST_DOMAIN, uuid.UUID(int=2))
 NEWCOMER = Origin(actor="", address="ipv4:203.0.113.7:50000", request_id="req-2")
@@ -43,7 +43,7 @@ async def test_an_enrolled_party_gets_a_certificate_for_its_own_key_and_the_toke
     issued = await enrolment.enrol(token, make_csr(key), NEWCOMER)
 
     leaf, *intermediates = x509.load_pem_x509_certificates(issued.chain_pem)
-    verify_chain(leaf, intermediates, enrolment.authority.roots, START)
+    verify_chain(leaf, intermediates, enrolment.ledger.authority.roots, START)
     assert check_svid(leaf) == RUNTIME
     assert public_key_sha256(leaf.public_key()) == public_key_sha256(key.public_key())
     assert leaf.not_valid_after_utc == START + timedelta(days=1)
@@ -67,7 +67,7 @@ async def test_what_left_is_in_the_ledger_with_the_token_that_earned_it(
 ) -> None:
     issued = await enrolment.enrol(token, make_csr(new_key()), NEWCOMER)
 
-    [row] = await rows(database, store.certificates)
+    [row] = await rows(database, tables.certificates)
     leaf = x509.load_pem_x509_certificates(issued.chain_pem)[0]
     assert row.certificate_der == leaf.public_bytes(serialization.Encoding.DER)
     assert (row.serial_number, row.spiffe_id) == (issued.entry.serial_number, str(RUNTIME))
@@ -86,7 +86,7 @@ async def test_of_50_parallel_enrolments_with_one_token_one_gets_a_certificate(
     refused = [each for each in outcomes if isinstance(each, Refusal)]
     assert [each.reason for each in refused] == [Reason.REASON_TOKEN_REFUSED] * 49
     assert len(outcomes) - len(refused) == 1
-    assert len(await rows(database, store.certificates)) == 1
+    assert len(await rows(database, tables.certificates)) == 1
 
 
 @pytest.mark.check("trust-02")
@@ -101,7 +101,7 @@ async def test_a_used_token_is_refused_like_an_unknown_one(
 
     assert used.to_status("r") == unknown.to_status("r")
     assert used.reason == Reason.REASON_TOKEN_REFUSED
-    [stored] = await rows(database, store.tokens)
+    [stored] = await rows(database, tables.tokens)
     assert (used_event.action, used_event.token_id) == ("TOKEN_REFUSED", stored.token_id)
     assert (used_event.address, used_event.detail) == (NEWCOMER.address, "used")
 
@@ -109,11 +109,11 @@ async def test_a_used_token_is_refused_like_an_unknown_one(
 async def test_tokens_that_anybody_can_make_up_leave_nothing_in_the_database(
     enrolment: Enrolment, database: Database
 ) -> None:
-    before = await rows(database, store.audit)
+    before = await rows(database, tables.audit)
 
     assert (await refusal(enrolment, another_planes_token())).reason == Reason.REASON_TOKEN_REFUSED
 
-    assert await rows(database, store.audit) == before
+    assert await rows(database, tables.audit) == before
 
 
 @pytest.mark.check("trust-03")
@@ -139,7 +139,7 @@ async def test_the_same_token_and_key_get_the_same_certificate_again(
     again = await enrolment.enrol(token, make_csr(key), NEWCOMER)
 
     assert again == first
-    assert len(await rows(database, store.certificates)) == 1
+    assert len(await rows(database, tables.certificates)) == 1
     assert (await last_event(database)).action == "ENROLLED_AGAIN"
 
 
@@ -148,7 +148,7 @@ async def test_the_same_token_with_another_key_is_refused(enrolment: Enrolment, 
     await enrolment.enrol(token, make_csr(new_key()), NEWCOMER)
 
     assert (await refusal(enrolment, token)).reason == Reason.REASON_TOKEN_REFUSED
-    assert len(await rows(database, store.certificates)) == 1
+    assert len(await rows(database, tables.certificates)) == 1
 
 
 async def test_a_retry_after_the_tokens_time_is_refused(enrolment: Enrolment, token: str, clock: FixedClock) -> None:
@@ -162,7 +162,7 @@ async def test_a_retry_after_the_tokens_time_is_refused(enrolment: Enrolment, to
 async def test_a_superseded_token_is_refused(
     enrolment: Enrolment, token: str, tokens: TokenIssuer, database: Database
 ) -> None:
-    newer = await tokens.issue(RUNTIME, None, ORIGIN)
+    newer = await tokens.issue(ToIssue(RUNTIME), ORIGIN)
 
     assert (await refusal(enrolment, token)).reason == Reason.REASON_TOKEN_REFUSED
     assert (await last_event(database)).detail == "superseded"
@@ -264,20 +264,20 @@ async def rows(database: Database, table: Any) -> list[Row[Any]]:
 
 
 async def last_event(database: Database) -> Row[Any]:
-    return (await rows(database, store.audit))[-1]
+    return (await rows(database, tables.audit))[-1]
 
 
 @pytest.fixture
 def tokens(database: Database, registry: RegistryDouble, authority: IssuingAuthority, clock: FixedClock) -> TokenIssuer:
     registry.known.add(RUNTIME)
-    return TokenIssuer(database, registry, authority, "plane.test:7445", HOUR, clock, os.urandom)
+    return token_issuer(database, registry, authority, clock)
 
 
 @pytest.fixture
 def enrolment(database: Database, authority: IssuingAuthority, clock: FixedClock) -> Enrolment:
-    return Enrolment(database, authority, clock)
+    return Enrolment(Ledger(database, authority, clock), UNLIMITED)
 
 
 @pytest.fixture
 async def token(tokens: TokenIssuer) -> str:
-    return (await tokens.issue(RUNTIME, None, ORIGIN)).text
+    return (await tokens.issue(ToIssue(RUNTIME), ORIGIN)).text

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 import connector.migrations
 from connector import store
+from connector.store.authorities import record_authority
 from mesh.database import Database
 from mesh.exits import Exit, Stopped
 from mesh.migration import prepare
@@ -41,12 +42,12 @@ def test_a_new_database_is_at_the_head(empty: Database) -> None:
 def test_a_database_at_the_head_keeps_its_rows(empty: Database) -> None:
     prepare(empty.engine, store.metadata, "connector")
     with empty.engine.begin() as tx:
-        store.record_authority(tx, bytes(32), b"chain")
+        record_authority(tx, bytes(32), b"chain")
 
     prepare(empty.engine, store.metadata, "connector")
 
     with empty.engine.begin() as tx:
-        assert len(tx.execute(sqlalchemy.select(store.authorities)).all()) == 1
+        assert len(tx.execute(sqlalchemy.select(store.tables.authorities)).all()) == 1
 
 
 def test_a_file_that_is_no_database_is_left_alone_and_named(tmp_path: Path) -> None:

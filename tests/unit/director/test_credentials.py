@@ -24,6 +24,7 @@ from director.group_members import remove_group_members
 from director.runtimes import delete_runtime
 from director.store import tables
 from tests.support.sealing import sealing
+from tests.unit.certs.forge import of_version_9
 from tests.unit.director.plane import BEGIN, Plane, new_id
 from tests.unit.director.refused import refused
 from tests.unit.director.vault import Vault
@@ -170,8 +171,9 @@ def test_a_certificate_comes_with_the_key_of_its_own(vault: Vault) -> None:
 def test_a_certificate_that_cannot_be_used_is_refused_without_a_word_of_its_key(vault: Vault) -> None:
     root = create_root("plane.test", lambda: BEGIN)
     chain = root.certificate.public_bytes(Encoding.PEM).decode()
-    foreign = pem_of(ec.generate_private_key(ec.SECP256R1()))
+    foreign, unheard = pem_of(ec.generate_private_key(ec.SECP256R1())), of_version_9(root.certificate).decode()
     for sent, field in (
+        (CertificateCredential(certificate_chain=unheard, private_key=pem_of(root.key)), "certificate_chain"),
         (CertificateCredential(certificate_chain="none", private_key=pem_of(root.key)), "certificate_chain"),
         (CertificateCredential(certificate_chain=chain, private_key="none"), "private_key"),
         (CertificateCredential(certificate_chain=chain, private_key=pem_of(root.key, b"pass")), "private_key"),

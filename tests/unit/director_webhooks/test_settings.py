@@ -92,6 +92,16 @@ def test_a_secret_that_is_no_base64_of_the_right_length_is_refused_without_being
     assert plane.rows(tables.webhooks) == []
 
 
+def test_where_tokens_are_taken_is_set_moved_and_left_out_again(plane: Plane, seal: Seal) -> None:
+    id = plane.application().application_id
+    for pairing_url in ("https://app.test/pairing", "https://elsewhere.test/pairing", ""):
+        before = plane.revision
+        webhook = Webhook(application_id=id, url=URL, secret=SECRET, pairing_url=pairing_url)
+        plane.change(partial(update_webhook, seal=seal), UpdateWebhookRequest(webhook=webhook))
+        assert read(plane, id).pairing_url == pairing_url
+        assert plane.revision > before
+
+
 def test_setting_what_is_set_already_changes_nothing(plane: Plane, seal: Seal) -> None:
     id = plane.application().application_id
     first = set_webhook(plane, seal, id)

@@ -42,6 +42,25 @@ async def stays(stack: AsyncExitStack) -> None:
     say("started")
 
 
+async def works(stack: AsyncExitStack) -> None:
+    async def work() -> None:
+        say("started")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            say("cancelled")
+
+    run.in_background(stack, work())
+
+
+async def works_and_fails(stack: AsyncExitStack) -> None:
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(say, "started")
+        raise LookupError("nowhere")
+
+    run.in_background(stack, work())
+
+
 async def sticks(stack: AsyncExitStack) -> None:
     stack.callback(STUCK.wait)
     say("started")

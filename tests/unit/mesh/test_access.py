@@ -6,6 +6,7 @@ import pytest
 from google.longrunning import operations_pb2
 from moorage.access.v1 import access_pb2
 from moorage.connector.v1 import connector_pb2
+from moorage.connector.v1.identity_pb2 import RevokeIdentityRequest
 from moorage.connector.v1.token_pb2 import IssueTokenRequest
 from moorage.director.v1 import director_pb2
 from moorage.director.v1.api_pb2 import Api, UpdateApiRequest
@@ -26,7 +27,7 @@ SERVICES = [
 ]
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
 RULES = AccessRules.of(SERVICES)
-WRITES = ("Create", "Update", "Delete", "Add", "Remove", "Issue")
+WRITES = ("Create", "Update", "Delete", "Add", "Remove", "Issue", "Revoke", "Restore", "Report", "Deliver")
 
 
 def caller(path: str) -> Caller:
@@ -49,9 +50,9 @@ def test_a_service_without_a_rule_for_a_method_is_not_served() -> None:
         AccessRules.of([operations_pb2.DESCRIPTOR.services_by_name["Operations"]])
 
 
-def test_only_enrolment_is_for_anyone() -> None:
-    open_to_all = {path for path in METHODS if may_call(path, None)}
-    assert open_to_all == {"/moorage.connector.v1.Connector/Enroll"}
+def test_only_enrolment_recovery_and_the_revocation_list_are_for_anyone() -> None:
+    open_to_all = {path.rpartition("/")[2] for path in METHODS if may_call(path, None)}
+    assert open_to_all == {"Enroll", "Recover", "GetRevocationList"}
 
 
 @pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method.name.startswith(WRITES)])
@@ -80,6 +81,27 @@ def test_the_provisioner_gets_tokens_for_runtimes_only() -> None:
     check_request(method, grants, provisioner, IssueTokenRequest(runtime_id=OWN))
     with pytest.raises(Refusal):
         check_request(method, grants, provisioner, IssueTokenRequest(application_id=OWN))
+
+
+def test_the_director_revokes_applications_and_runtimes_only() -> None:
+    method, director = "/moorage.connector.v1.Connector/RevokeIdentity", caller("/service/director")
+    grants = RULES.grants(method, director)
+    check_request(method, grants, director, RevokeIdentityRequest(application_id=OWN))
+    check_request(method, grants, director, RevokeIdentityRequest(runtime_id=OWN))
+    with pytest.raises(Refusal):
+        check_request(method, grants, director, RevokeIdentityRequest(spiffe_id="spiffe://moorage.test/admin/ann"))
+
+
+def test_only_the_connector_hands_out_tokens_by_the_director() -> None:
+    method = "/moorage.director.v1.Director/DeliverToken"
+    assert may_call(method, "/service/connector")
+    assert not may_call(method, "/admin/ann")
+
+
+@pytest.mark.parametrize("path", ["/admin/ann", f"/application/{OWN}", f"/runtime/{OWN}"])
+def test_the_list_of_what_is_revoked_is_streamed_to_services_alone(path: str) -> None:
+    assert may_call("/moorage.connector.v1.Connector/WatchRevocations", "/service/provisioner")
+    assert not may_call("/moorage.connector.v1.Connector/WatchRevocations", path)
 
 
 def test_an_application_is_not_taken_for_a_runtime_with_the_same_id() -> None:

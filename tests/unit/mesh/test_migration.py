@@ -124,12 +124,39 @@ def test_without_migrate_an_old_or_empty_database_is_refused_with_what_to_do(dat
     prepare(database.engine, metadata, package, migrate=False)
 
 
-def test_a_database_of_a_later_release_is_refused(database: Database, package: str) -> None:
+@pytest.mark.parametrize("oldest", ["NULL", "'0003'", "'0099'"])
+def test_a_database_of_a_later_release_is_refused(database: Database, package: str, oldest: str) -> None:
     prepare(database.engine, metadata, package)
     with database.engine.begin() as tx:
-        tx.execute(text("UPDATE alembic_version SET version_num = '0099'"))
+        tx.execute(text(f"UPDATE alembic_version SET version_num = '0099', oldest = {oldest}"))
     with pytest.raises(Stopped, match="0099, which this release does not know"):
         prepare(database.engine, metadata, package)
+
+
+@pytest.mark.check("trust-25")
+@pytest.mark.parametrize("oldest", ["0001", "0002"])
+@pytest.mark.parametrize("migrate", [False, True])
+def test_a_database_of_a_later_release_that_says_that_this_one_works_on_it_is_left_as_it_is(
+    database: Database, package: str, oldest: str, *, migrate: bool
+) -> None:
+    prepare(database.engine, metadata, package)
+    with database.engine.begin() as tx:
+        tx.execute(text(f"UPDATE alembic_version SET version_num = '0099', oldest = '{oldest}'"))
+    prepare(database.engine, metadata, package, migrate=migrate)
+    assert version(database) == "0099"
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_database_says_which_release_is_the_oldest_that_works_on_it(
+    database: Database, package: str, tmp_path: Path, *, old: bool
+) -> None:
+    if old:
+        make_old(database)
+    constants = tmp_path / package / "migrations" / "__init__.py"
+    constants.write_text('HEAD = "0002"\nOLDEST = "0001"\n')
+    prepare(database.engine, metadata, package)
+    with database.engine.begin() as tx:
+        assert tx.execute(text("SELECT oldest FROM alembic_version")).scalar_one() == "0001"
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from mesh.database import Database, Prepared, RolledBack
+from mesh.database import Database, OneOf, Prepared, RolledBack
 from mesh.errors import Refusal
 
 THINGS = Table(
@@ -70,6 +70,14 @@ async def test_a_statement_says_how_many_rows_it_wrote(database: Database) -> No
     changed = update(THINGS).where(THINGS.c.id != bindparam("but")).values(number=bindparam("to"))
     assert await database.write(Prepared(changed).run, {"but": "1", "to": 7}) == 2
     assert await database.write(Prepared(delete(THINGS).where(THINGS.c.number == 7)).run, {}) == 2
+
+
+@pytest.mark.parametrize("ids", [[], ["1"], ["1", "4", "none", "'; --"], ["0", "1", "2", "3", "4"]])
+async def test_a_list_is_one_parameter(database: Database, ids: list[str]) -> None:
+    rows = [{**ROW, "id": f"{number}"} for number in range(5)]
+    await database.write(INSERT.run_each, rows)
+    listed = Prepared(select(THINGS).where(OneOf(THINGS.c.id, "ids")).order_by(THINGS.c.id))
+    assert await database.read(listed.all, {"ids": ids}) == [row for row in rows if row["id"] in ids]
 
 
 async def test_what_an_update_returns_is_a_row(database: Database) -> None:

@@ -58,6 +58,18 @@ async def test_what_does_not_stop_in_time_is_left_and_the_rest_is_undone() -> No
     assert "it did not stop in time" in ended.errors
 
 
+async def test_a_stop_cancels_what_runs_in_the_background() -> None:
+    ended = await run("works", stop_after="started")
+    assert (ended.status, ended.words, ended.errors) == (Exit.OK, ["started", "cancelled"], "")
+
+
+async def test_background_work_that_fails_is_told_and_ends_nothing_else() -> None:
+    ended = await run("works_and_fails", stop_after="started")
+    assert ended.status == Exit.OK
+    assert "background work failed" in ended.errors
+    assert "LookupError: nowhere" in ended.errors
+
+
 @pytest.mark.parametrize("scene", ["sticks", "sticks_in_a_thread"])
 async def test_a_process_that_sticks_in_its_stop_is_ended_and_says_where_it_stuck(scene: str) -> None:
     ended = await run(scene, stop_after="started")

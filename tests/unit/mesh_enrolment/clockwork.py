@@ -11,7 +11,7 @@ class Clockwork:
     """A clock, and the sleep that moves it on.
 
     `oversleep` is added to the next sleep: the host was suspended. Each of `interruptions` happens, in turn, in a sleep
-    that then lasts until it is given up, and in which no time passes.
+    that then lasts until it is given up, and in which no time passes. `meanwhile` happens once, in the next sleep.
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class Clockwork:
         self.naps: list[float] = []
         self.oversleep = timedelta(0)
         self.interruptions: list[Callable[[], None]] = []
+        self.meanwhile: Callable[[], None] | None = None
 
     def __call__(self) -> datetime:
         return self.now
@@ -28,6 +29,9 @@ class Clockwork:
         if self.interruptions:
             self.interruptions.pop(0)()
             await asyncio.Event().wait()
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
         self.now += timedelta(seconds=seconds) + self.oversleep
         self.oversleep = timedelta(0)
 

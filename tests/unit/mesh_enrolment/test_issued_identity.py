@@ -10,6 +10,7 @@ from certs.keys import new_key
 from certs.spiffe import SpiffeId
 from mesh.enrolment import IssuedIdentityRefused, checked, trust_bundle
 from tests.support.identities import TRUST_DOMAIN, Mint
+from tests.unit.certs.forge import of_version_9
 from tests.unit.mesh_enrolment.clockwork import START
 from tests.unit.mesh_enrolment.connector_double import issued_identity
 
@@ -47,6 +48,14 @@ def test_a_certificate_that_has_expired_is_refused(mint: Mint) -> None:
 
 @pytest.mark.parametrize("text", ["", "not a certificate"])
 def test_what_is_no_chain_or_bundle_at_all_is_refused(mint: Mint, text: str) -> None:
+    with pytest.raises(IssuedIdentityRefused):
+        checked(IssuedIdentity(certificate_chain_pem=text), new_key(), [mint.root.certificate], START)
+    with pytest.raises(IssuedIdentityRefused):
+        trust_bundle(IssuedIdentity(trust_bundle_pem=text))
+
+
+def test_a_chain_or_bundle_of_a_version_that_there_is_not_is_refused(mint: Mint) -> None:
+    text = of_version_9(mint.root.certificate).decode()
     with pytest.raises(IssuedIdentityRefused):
         checked(IssuedIdentity(certificate_chain_pem=text), new_key(), [mint.root.certificate], START)
     with pytest.raises(IssuedIdentityRefused):
