@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -138,6 +139,11 @@ class Authority:
         """The authority's certificate first, the root last."""
         return certificates_to_pem((self.certificate, *self.chain))
 
+    @property
+    def issuers_pem(self) -> bytes:
+        """Its certificate with those between it and the root, PEM: what follows a leaf on the wire."""
+        return _remembered_pem((self.certificate, *self.chain[:-1]))
+
     def key_pem(self, passphrase: bytes | None = None) -> bytes:
         """The key as `certs.keys.key_to_pem` writes it; for keys that are in memory only."""
         return key_to_pem(self.key, passphrase)
@@ -242,6 +248,8 @@ def certificates_to_pem(certificates: tuple[x509.Certificate, ...]) -> bytes:
     """The certificates in PEM, one after the other."""
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
+
+_remembered_pem = lru_cache(16)(certificates_to_pem)
 
 # What renaming a folder onto one that is not empty, or onto a file, says.
 _IN_USE = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})

@@ -16,9 +16,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import tbs
-from certs.authority import Authority, certificates_to_pem
+from certs.authority import Authority
 from certs.check import SvidRefused, check_svid, number_hex, serial_hex
 from certs.clock import Clock
 from certs.keys import public_key_sha256
@@ -107,7 +108,7 @@ def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate
     certificate = _checked(tbs.signed(planned.tbs, signature), authority, planned)
     return IssuedCertificate(
         certificate=certificate,
-        chain_pem=certificates_to_pem((certificate, authority.certificate, *authority.chain[:-1])),
+        chain_pem=certificate.public_bytes(Encoding.PEM) + authority.issuers_pem,
         serial_hex=planned.serial_hex,
         not_before=planned.not_before,
         not_after=planned.not_after,

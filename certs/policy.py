@@ -6,10 +6,11 @@ one's own is one more of them in a profile's list.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -33,8 +34,7 @@ class IssueRefused(CertsError[IssueReason]):
     """What was asked for is not issued, or what was signed did not pass the check."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A leaf as it would be issued: what can differ from one to the next. All else is the same for all of them."""
 
     authority: Authority
@@ -114,24 +114,23 @@ def plain_profile(lifetime: timedelta) -> Profile:
 
 def lives(lifetime: timedelta) -> Modifier:
     """Ends it so long after now."""
-    return lambda draft: replace(draft, not_after=draft.now + lifetime)
+    return lambda draft: draft._replace(not_after=draft.now + lifetime)
 
 
 def lives_at_most(ceiling: timedelta) -> Modifier:
     """Ends it so long after now at the latest, whatever came before."""
-    return lambda draft: replace(draft, not_after=min(draft.not_after, draft.now + ceiling))
+    return lambda draft: draft._replace(not_after=min(draft.not_after, draft.now + ceiling))
 
 
 def is_dated_back(by: timedelta) -> Modifier:
     """Begins it before now, for hosts whose clocks run behind."""
-    return lambda draft: replace(draft, not_before=draft.now - by)
+    return lambda draft: draft._replace(not_before=draft.now - by)
 
 
 def stays_within_its_authority(draft: Draft) -> Draft:
     """Begins it with its authority at the earliest, and ends it with that at the latest."""
     issuer = draft.authority.certificate
-    return replace(
-        draft,
+    return draft._replace(
         not_before=max(draft.not_before, issuer.not_valid_before_utc),
         not_after=min(draft.not_after, issuer.not_valid_after_utc),
     )

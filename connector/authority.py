@@ -90,10 +90,10 @@ class IssuingAuthority:
         """Its subject key identifier (RFC 5280, 4.2.1.2): what the leaves that it signs name it by."""
         return self.authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
-    @cached_property
+    @property
     def chain_pem(self) -> bytes:
         """Its certificate with those between it and the root, PEM: what follows a leaf on the wire."""
-        return certificates_to_pem((self.authority.certificate, *self.authority.chain[:-1]))
+        return self.authority.issuers_pem
 
     def plan(
         self,

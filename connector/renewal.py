@@ -4,6 +4,7 @@ The old certificate works on until the new one is first used, or the grace is ov
 got what was issued before: that ends at once, so that one reply that was lost leaves no second certificate.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -37,6 +38,9 @@ from mesh import telemetry
 from mesh.call import Caller
 from mesh.errors import Refusal
 
+Presented = Callable[[], x509.Certificate]
+"""Reads the certificate that a caller shows. Few renewals look into it: the ledger has it, too."""
+
 _log = telemetry.logger("renewal")
 
 
@@ -48,8 +52,8 @@ class Renewal:
     registry: Registry
     limits: RateLimits
 
-    async def renew(self, caller: Caller, presented: x509.Certificate, csr_der: bytes, origin: Origin) -> Issued:
-        """A new certificate for the caller's own identity. `presented` is the certificate that it calls with.
+    async def renew(self, caller: Caller, presented: Presented, csr_der: bytes, origin: Origin) -> Issued:
+        """A new certificate for the caller's own identity. `presented()` is the certificate that it calls with.
 
         Raises `Refusal`: RATE_LIMITED, CSR_REFUSED, also for a key that is certified already, IDENTITY_UNKNOWN for an
         Application or Runtime that is no longer registered, and CERTIFICATE_REVOKED.
@@ -76,20 +80,20 @@ class Renewal:
             raise Refusal(Reason.REASON_IDENTITY_UNKNOWN, f"{spiffe_id} is no longer registered")
 
     def _plan(
-        self, tx: Transaction, draft: LedgerEntry, caller: Caller, presented: x509.Certificate, now: datetime
+        self, tx: Transaction, draft: LedgerEntry, caller: Caller, presented: Presented, now: datetime
     ) -> LedgerEntry:
         lock_identity(tx, caller.uri)
         held = find_certificate(tx, caller.serial)
         if (held and held.revoked) or is_banned(tx, caller.uri):
             raise _revoked(caller)
         key_sha256 = draft.public_key_sha256
-        presented_key = public_key_sha256(presented.public_key())
-        if key_sha256 == presented_key or key_is_certified(tx, caller.uri, key_sha256, now):
+        held_key = held.public_key_sha256 if held else public_key_sha256(presented().public_key())
+        if key_sha256 == held_key or key_is_certified(tx, caller.uri, key_sha256, now):
             raise Refusal(
                 Reason.REASON_CSR_REFUSED, "the key of the CSR has a certificate already: make a new key", field="csr"
             )
         if held is None:
-            _take_in(tx, self.ledger.authority, presented, now)
+            _take_in(tx, self.ledger.authority, presented(), now)
         if held is None or held.first_use_time is None:
             record(tx, [caller.serial], now)
         supersede(tx, now, [each.serial_number for each in successors(tx, caller.serial) if not each.first_use_time])
@@ -97,8 +101,8 @@ class Renewal:
         return draft
 
 
-def _renewed(caller: Caller, presented: x509.Certificate, public_key: ec.EllipticCurvePublicKey) -> ToIssue:
-    dns_names, ip_addresses = hosts(presented) if caller.kind is Kind.SERVICE else ((), ())
+def _renewed(caller: Caller, presented: Presented, public_key: ec.EllipticCurvePublicKey) -> ToIssue:
+    dns_names, ip_addresses = hosts(presented()) if caller.kind is Kind.SERVICE else ((), ())
     return ToIssue(
         spiffe_id=caller.spiffe_id,
         public_key=public_key,

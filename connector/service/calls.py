@@ -55,4 +55,4 @@ def newcomers_origin() -> Origin:
 
 def callers_origin() -> Origin:
     """Where the call at hand came from, made by a party with a certificate."""
-    return Origin(str(current_caller().spiffe_id), current_address(), current_request_id())
+    return Origin(current_caller().uri, current_address(), current_request_id())

@@ -1,5 +1,7 @@
 """The Connector's calls by which a party gets a certificate."""
 
+from datetime import datetime
+
 from cryptography import x509
 from google.protobuf.timestamp_pb2 import Timestamp
 from moorage.connector.v1.enrolment_pb2 import (
@@ -29,7 +31,10 @@ class EnrolmentCalls(Calls):
 
     async def Renew(self, request: RenewRequest, context: Context) -> RenewResponse:
         """Give the caller a new certificate; see `connector.renewal`."""
-        presented = x509.load_pem_x509_certificate(next(iter(context.auth_context()["x509_pem_cert"])))
+
+        def presented() -> x509.Certificate:
+            return x509.load_pem_x509_certificate(next(iter(context.auth_context()["x509_pem_cert"])))
+
         issued = await self._parts.renewal.renew(current_caller(), presented, request.csr, callers_origin())
         return RenewResponse(identity=self._identity(issued), addresses=self._parts.addresses)
 
@@ -48,14 +53,16 @@ class EnrolmentCalls(Calls):
         )
 
     def _identity(self, issued: Issued) -> IssuedIdentity:
-        not_before, not_after = Timestamp(), Timestamp()
-        not_before.FromDatetime(issued.entry.not_before)
-        not_after.FromDatetime(issued.entry.not_after)
         return IssuedIdentity(
             spiffe_id=issued.entry.spiffe_id,
             certificate_chain_pem=issued.chain_pem.decode(),
             trust_bundle_pem=self._parts.authority.trust_bundle_pem.decode(),
             serial_number=issued.entry.serial_number,
-            not_before=not_before,
-            not_after=not_after,
+            not_before=_timestamp(issued.entry.not_before),
+            not_after=_timestamp(issued.entry.not_after),
         )
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    # A certificate begins and ends on a whole second.
+    return Timestamp(seconds=int(at.timestamp()))

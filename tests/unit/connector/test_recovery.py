@@ -218,7 +218,7 @@ async def test_a_certificate_whose_successor_was_never_used_is_recovered(
 ) -> None:
     clock.now = START + DAY / 2
     lost = await Renewal(recovery.ledger, registry, UNLIMITED).renew(
-        asleep.caller, asleep.certificate, make_csr(new_key()), ORIGIN
+        asleep.caller, lambda: asleep.certificate, make_csr(new_key()), ORIGIN
     )
     clock.now = START + DAY + SECOND
 
@@ -234,7 +234,7 @@ async def test_a_certificate_whose_successor_was_used_is_not_recovered(
 ) -> None:
     clock.now = START + DAY / 2
     renewed = await Renewal(recovery.ledger, registry, UNLIMITED).renew(
-        asleep.caller, asleep.certificate, make_csr(new_key()), ORIGIN
+        asleep.caller, lambda: asleep.certificate, make_csr(new_key()), ORIGIN
     )
     await database.write(record, [renewed.entry.serial_number], clock.now)
     clock.now = START + DAY + SECOND

@@ -121,7 +121,7 @@ async def test_a_garbage_csr_is_refused_by_its_field(renewal: Renewal, registry:
     held = held_by(renewal.ledger.authority, RUNTIME)
 
     with pytest.raises(Refusal) as refused:
-        await renewal.renew(caller(held), held.certificate, b"garbage", ORIGIN)
+        await renewal.renew(caller(held), lambda: held.certificate, b"garbage", ORIGIN)
 
     assert refused.value.reason == Reason.REASON_CSR_REFUSED
 
@@ -173,7 +173,9 @@ async def test_to_renew_by_the_new_certificate_is_to_use_it(renewal: Renewal, da
     held = held_by(renewal.ledger.authority, ANN)
     leaf = leaf_of(await renew(renewal, held))
 
-    await renewal.renew(Caller(ANN, serial_hex(leaf), leaf.not_valid_after_utc), leaf, make_csr(new_key()), ORIGIN)
+    await renewal.renew(
+        Caller(ANN, serial_hex(leaf), leaf.not_valid_after_utc), lambda: leaf, make_csr(new_key()), ORIGIN
+    )
 
     assert await state(database, held.serial_hex) == CertificateState.CERTIFICATE_STATE_SUPERSEDED
 
@@ -234,7 +236,7 @@ async def state(database: Database, serial: str) -> CertificateState.ValueType:
 
 
 async def renew(renewal: Renewal, held: IssuedCertificate, key: ec.EllipticCurvePrivateKey | None = None) -> Issued:
-    return await renewal.renew(caller(held), held.certificate, make_csr(key or new_key()), ORIGIN)
+    return await renewal.renew(caller(held), lambda: held.certificate, make_csr(key or new_key()), ORIGIN)
 
 
 def caller(held: IssuedCertificate) -> Caller:
