@@ -1,6 +1,7 @@
 """`python -m bench`: measures Moorage beside bare grpc.aio, in the same run, with real processes.
 
-Figures go to standard output as a table and to `build/bench.json`; progress goes to standard error.
+Figures go to standard output as a table and to `build/bench.json`, and are drawn beside that; progress goes to standard
+error.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import mesh  # noqa: F401 - before grpc, so that TLS 1.2 is never offered
 from bench import applied, read, registry, replicas, startup
 from bench.figures import Figure, table, write
+from bench.plots import draw
 from bench.stream import parts as stream
 from bench.trust import parts as trust
 
@@ -42,8 +44,10 @@ def main() -> None:
         for part in parts:
             begin = time.perf_counter()
             sys.stderr.write(f"bench: {part} ...\n")
-            figures |= asyncio.run(measures[part](Path(work)))
-            sys.stderr.write(f"bench: {part} took {time.perf_counter() - begin:.0f} s\n")
+            measured = asyncio.run(measures[part](Path(work)))
+            figures |= measured
+            drawn = draw(part, measured, chosen.output.parent)
+            sys.stderr.write(f"bench: {part} took {time.perf_counter() - begin:.0f} s; drawn in {drawn}\n")
     write(figures, chosen.output)
     sys.stdout.write(table(figures.items()))
 

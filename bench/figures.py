@@ -3,8 +3,8 @@
 import json
 import os
 import platform
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ class Figure:
     what: str
     """What was measured, and beside what."""
 
+    samples: tuple[Sequence[float], Sequence[float]] | None = field(default=None, repr=False)
+    """What value and baseline were taken from, where that is drawn; it is not written down."""
+
     @property
     def ratio(self) -> float:
         """Value to baseline: what to look at, since both ran on the same machine at the same time."""
@@ -34,7 +37,9 @@ def write(figures: dict[str, Figure], path: Path) -> None:
     """Put the figures at `path`, beside those that an earlier run on the same machine left there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     machine = _machine()
-    new = {key: asdict(each) | {"ratio": round(each.ratio, 3)} for key, each in figures.items()}
+    new = {key: asdict(replace(each, samples=None)) | {"ratio": round(each.ratio, 3)} for key, each in figures.items()}
+    for each in new.values():
+        del each["samples"]
     content = json.dumps({"machine": machine, "figures": _earlier(path, machine) | new}, indent=2) + "\n"
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(content)

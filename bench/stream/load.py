@@ -51,7 +51,11 @@ async def frozen(work: Path, streams: int) -> dict[str, Figure]:
     what = f"of 1,000 readers that get {ROUNDS * CHANGES} changes of 1 KB".replace("1,000", f"{streams:,}")
     return {
         "frozen.p99": Figure(
-            p99(times[1]), p99(times[0]), "ms", f"{what}: 99th percentile with another that is frozen, beside before"
+            p99(times[1]),
+            p99(times[0]),
+            "ms",
+            f"{what}: 99th percentile with another that is frozen, beside before",
+            (times[1], times[0]),
         ),
         "frozen.memory": Figure(
             memory[1] / _MIB, memory[0] / _MIB, "MiB", "server memory with a reader that is frozen, beside before"
@@ -77,6 +81,7 @@ async def sustained(work: Path) -> dict[str, Figure]:
             p99(floor_times),
             "ms",
             f"{what}, commit to receipt, 99th percentile, beside the bare server",
+            (ours_times, floor_times),
         ),
         "sustained.memory": Figure(late / _MIB, early / _MIB, "MiB", f"{what}: server memory at the end, beside early"),
         "sustained.lost": Figure(lost, size.runtimes, "", "of these Runtimes, those that lack the last change, of all"),

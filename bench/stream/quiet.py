@@ -93,7 +93,7 @@ async def _fanout(sides: tuple[Side, Side], streams: int) -> dict[str, Figure]:
     what = f"1 KB to each of {streams:,} streams"
     beside = "beside a bare broadcast"
     return {
-        "fanout.p99": figure(map(p99, times), "ms", f"{what}, commit to receipt, 99th percentile, {beside}"),
+        "fanout.p99": figure(map(p99, times), "ms", f"{what}, commit to receipt, 99th percentile, {beside}", times),
         "fanout.p50": figure(map(statistics.median, times), "ms", f"{what}, commit to receipt, median, {beside}"),
         "fanout.cpu": figure(map(statistics.median, cpu), "us", f"{what}, server CPU of one message, {beside}"),
     }
@@ -112,7 +112,7 @@ async def _single(sides: tuple[Side, Side], floor: Bare, streams: int) -> dict[s
     what = f"a change to one Runtime of {streams:,}, commit to receipt"
     beside = "beside one bare unary call on as many connections"
     return {
-        "single.p99": Figure(p99(times), p99(calls), "ms", f"{what}, 99th percentile, {beside}"),
+        "single.p99": Figure(p99(times), p99(calls), "ms", f"{what}, 99th percentile, {beside}", (times, calls)),
         "single.p50": Figure(statistics.median(times), statistics.median(calls), "ms", f"{what}, median, {beside}"),
     }
 
@@ -139,10 +139,12 @@ async def _reconnect(sides: tuple[Side, Side], streams: int) -> dict[str, Figure
     }
 
 
-def figure(sides: Iterable[float], unit: str, what: str) -> Figure:
+def figure(
+    sides: Iterable[float], unit: str, what: str, samples: tuple[list[float], list[float]] | None = None
+) -> Figure:
     """A figure of two `sides`: ours, then the baseline."""
     value, baseline = sides
-    return Figure(value, baseline, unit, what)
+    return Figure(value, baseline, unit, what, samples)
 
 
 def p99(times: list[float]) -> float:
