@@ -77,6 +77,7 @@ class OneOf(ColumnElement[bool]):
 
     inherit_cache = False
     type = Boolean()
+    _is_implicitly_boolean = True  # or it becomes `... = 1` on SQLite, which no index answers
 
     def __init__(self, column: ColumnElement[Any], key: str) -> None:
         self.column = column
