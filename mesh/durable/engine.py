@@ -32,6 +32,10 @@ _SQLITE = "sqlite:///"
 _CONNECTIONS = 5
 """That DBOS may have to PostgreSQL, beside the one on which it listens."""
 
+_QUICK, _CALM = 10.0, 5.0
+"""DBOS passes on what it recovers by a queue. Seconds after the launch in which it looks there each second, and seconds
+between two looks later on, when only what others have left can come: each look costs some milliseconds."""
+
 _BATCH = 500
 _log = telemetry.logger("durable")
 
@@ -134,7 +138,7 @@ class Engine:
             self._down.set_result(None)
 
     async def _serve(self) -> None:
-        dbos = _configured(self._name, self._executor_id, self._url)
+        dbos, instance = _configured(self._name, self._executor_id, self._url)
         try:
             if self._executors is not None:
                 await self._executors.join()  # before anything is begun in its name
@@ -143,7 +147,7 @@ class Engine:
             dbos.launch()
             self._away = asyncio.get_running_loop()
             self._up.set_result(None)
-            beside = [asyncio.create_task(self._forget_succeeded(dbos))]
+            beside = [asyncio.create_task(self._forget_succeeded(dbos)), asyncio.create_task(_calm_down(instance))]
             if self._executors is not None:
                 beside.append(asyncio.create_task(self._executors.follow(partial(_recover, dbos))))
             await asyncio.wrap_future(self._stopping)
@@ -207,7 +211,13 @@ async def _recover(dbos: type["DBOS"], executor_ids: Sequence[str]) -> None:
     await asyncio.to_thread(dbos._recover_pending_workflows, list(executor_ids))
 
 
-def _configured(name: str, executor_id: str, url: str) -> type["DBOS"]:
+async def _calm_down(instance: "DBOS") -> None:
+    # Internal by its name: no setting says how often DBOS looks into a queue of its own.
+    await asyncio.sleep(_QUICK)
+    instance._registry.get_internal_queue()._polling_interval_sec = _CALM
+
+
+def _configured(name: str, executor_id: str, url: str) -> tuple[type["DBOS"], "DBOS"]:
     # With a handler of its own, DBOS adds none that would write to the console; its lines go where all others go.
     log = logging.getLogger("dbos")
     log.addHandler(logging.NullHandler())
@@ -215,7 +225,7 @@ def _configured(name: str, executor_id: str, url: str) -> type["DBOS"]:
 
     if url.startswith(_SQLITE):
         _make_private(Path(url.removeprefix(_SQLITE)))
-    DBOS(
+    instance = DBOS(
         config={
             "name": name,
             "system_database_url": url,
@@ -223,11 +233,13 @@ def _configured(name: str, executor_id: str, url: str) -> type["DBOS"]:
             "application_version": APPLICATION_VERSION,
             "log_level": "WARNING",
             # How often it looks whether it is to stop; nothing here waits for its notifications.
-            "notification_listener_polling_interval_sec": 0.2,
+            "notification_listener_polling_interval_sec": 0.5,
             **_connections(url),
         }
     )
-    return DBOS
+    # Internal by its name as well: nothing here is delayed or has a deadline, for which DBOS would look every second.
+    instance._background_jobs_stop_event.set()
+    return DBOS, instance
 
 
 def _connections(url: str) -> "DBOSConfig":
