@@ -357,6 +357,11 @@ class DirectorStub:
                 request_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
                 response_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
                 _registered_method=True)
+        self.WatchRuntimes = channel.unary_stream(
+                '/moorage.director.v1.Director/WatchRuntimes',
+                request_serializer=moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesRequest.SerializeToString,
+                response_deserializer=moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesResponse.FromString,
+                _registered_method=True)
         self.DeliverToken = channel.unary_unary(
                 '/moorage.director.v1.Director/DeliverToken',
                 request_serializer=moorage_dot_director_dot_v1_dot_webhook__pb2.DeliverTokenRequest.SerializeToString,
@@ -803,6 +808,13 @@ class DirectorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchRuntimes(self, request, context):
+        """Streams the Runtimes: all of them, then each that is new or changed, by a report or otherwise, and who is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeliverToken(self, request, context):
         """Posts a one-time token to the pairing webhook of the Application that it is for, once and from memory.
         """
@@ -1122,6 +1134,11 @@ def add_DirectorServicer_to_server(servicer, server):
                     servicer.WatchApplicationConfiguration,
                     request_deserializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.FromString,
                     response_serializer=moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.SerializeToString,
+            ),
+            'WatchRuntimes': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRuntimes,
+                    request_deserializer=moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesRequest.FromString,
+                    response_serializer=moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesResponse.SerializeToString,
             ),
             'DeliverToken': grpc.unary_unary_rpc_method_handler(
                     servicer.DeliverToken,
@@ -2804,6 +2821,33 @@ class Director:
             '/moorage.director.v1.Director/WatchApplicationConfiguration',
             moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationRequest.SerializeToString,
             moorage_dot_director_dot_v1_dot_configuration__pb2.WatchApplicationConfigurationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRuntimes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/moorage.director.v1.Director/WatchRuntimes',
+            moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesRequest.SerializeToString,
+            moorage_dot_director_dot_v1_dot_runtime__pb2.WatchRuntimesResponse.FromString,
             options,
             channel_credentials,
             insecure,

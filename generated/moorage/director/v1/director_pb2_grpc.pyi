@@ -154,6 +154,8 @@ class DirectorStub:
     """Removes the definition of a label."""
     WatchApplicationConfiguration: _aio.UnaryStreamMultiCallable[_configuration_pb2.WatchApplicationConfigurationRequest, _configuration_pb2.WatchApplicationConfigurationResponse]
     """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
+    WatchRuntimes: _aio.UnaryStreamMultiCallable[_runtime_pb2.WatchRuntimesRequest, _runtime_pb2.WatchRuntimesResponse]
+    """Streams the Runtimes: all of them, then each that is new or changed, by a report or otherwise, and who is gone."""
     DeliverToken: _aio.UnaryUnaryMultiCallable[_webhook_pb2.DeliverTokenRequest, _webhook_pb2.DeliverTokenResponse]
     """Posts a one-time token to the pairing webhook of the Application that it is for, once and from memory."""
 
@@ -657,6 +659,14 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_configuration_pb2.WatchApplicationConfigurationRequest, _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]],
     ) -> _abc.AsyncIterator[_configuration_pb2.WatchApplicationConfigurationResponse]:
         """Streams an Application's own view: the Runtimes that it serves, then each change of them."""
+
+    @_abc_1.abstractmethod
+    def WatchRuntimes(
+        self,
+        request: _runtime_pb2.WatchRuntimesRequest,
+        context: _aio.ServicerContext[_runtime_pb2.WatchRuntimesRequest, _abc.AsyncIterator[_runtime_pb2.WatchRuntimesResponse]],
+    ) -> _abc.AsyncIterator[_runtime_pb2.WatchRuntimesResponse]:
+        """Streams the Runtimes: all of them, then each that is new or changed, by a report or otherwise, and who is gone."""
 
     @_abc_1.abstractmethod
     def DeliverToken(

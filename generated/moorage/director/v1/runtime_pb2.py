@@ -30,7 +30,7 @@ from moorage.director.v1 import configuration_pb2 as moorage_dot_director_dot_v1
 from moorage.director.v1 import runtime_state_pb2 as moorage_dot_director_dot_v1_dot_runtime__state__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/runtime.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/configuration.proto\x1a\'moorage/director/v1/runtime_state.proto\"\xed\x07\n\x07Runtime\x12#\n\nruntime_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x8c\x01\n\tevent_url\x18\x04 \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32!.moorage.director.v1.RuntimeStateB\x04\xe2\x41\x01\x03\x12\x38\n\x06status\x18\x06 \x01(\x0b\x32\".moorage.director.v1.RuntimeStatusB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\xdf\x01\n\x06labels\x18\x0b \x03(\x0b\x32(.moorage.director.v1.Runtime.LabelsEntryB\xa4\x01\xbaH\xa0\x01\x9a\x01\x9c\x01\x10@\"^r\\\x18\xbd\x02\x32W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\x18?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$\x12\x38\n\x0elast_seen_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x65sired_revision\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xea\x01\n\rRuntimeStatus\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .moorage.director.v1.ReportState\x12\x36\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32$.moorage.director.v1.ResourceFailure\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12/\n\x0breport_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe4\x01\n\x14\x43reateRuntimeRequest\x12n\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.RuntimeB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12$\n\tgroup_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"F\n\x15\x43reateRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"\xbd\x01\n\x11GetRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"C\n\x12GetRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"\x90\x02\n\x13ListRuntimesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"s\n\x14ListRuntimesResponse\x12.\n\x08runtimes\x18\x01 \x03(\x0b\x32\x1c.moorage.director.v1.Runtime\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xbe\x02\n\x14UpdateRuntimeRequest\x12\x80\x01\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.RuntimeBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x13runtime_id.required\x12\x16runtime_id must be set\x1a\x15this.runtime_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"F\n\x15UpdateRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"u\n\x14\x44\x65leteRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"\x17\n\x15\x44\x65leteRuntimeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!moorage/director/v1/runtime.proto\x12\x13moorage.director.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'moorage/director/v1/configuration.proto\x1a\'moorage/director/v1/runtime_state.proto\"\xf7\x08\n\x07Runtime\x12#\n\nruntime_id\x18\x01 \x01(\tB\x0f\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x94\x01\n\x04name\x18\x02 \x01(\tB\x85\x01\xe2\x41\x01\x02\xbaH~r\x02\x18?\xba\x01t\n\x10string.dns_label\x12/must be a DNS label: a-z, 0-9 and inner hyphens\x1a/this.matches(\'^[a-z0-9]([a-z0-9-]*[a-z0-9])?$\')\xd8\x01\x01\x12\x1d\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07\x12\x8c\x01\n\tevent_url\x18\x04 \x01(\tBy\xbaHvr\x03\x18\x80\x10\xba\x01k\n\x0fstring.http_url\x12%must be an absolute http or https URL\x1a\x31this.isUri() && this.matches(\'^https?://[^/?#]+\')\xd8\x01\x01\x12\x36\n\x05state\x18\x05 \x01(\x0e\x32!.moorage.director.v1.RuntimeStateB\x04\xe2\x41\x01\x03\x12\x38\n\x06status\x18\x06 \x01(\x0b\x32\".moorage.director.v1.RuntimeStatusB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x16\n\x08revision\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\xdf\x01\n\x06labels\x18\x0b \x03(\x0b\x32(.moorage.director.v1.Runtime.LabelsEntryB\xa4\x01\xbaH\xa0\x01\x9a\x01\x9c\x01\x10@\"^r\\\x18\xbd\x02\x32W^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$*8r6\x18?22^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$\x12\x38\n\x0elast_seen_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x64\x65sired_revision\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nstate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\x0cstate_reason\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64\x65sired_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xea\x01\n\rRuntimeStatus\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x16\n\x0e\x63ontent_sha256\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .moorage.director.v1.ReportState\x12\x36\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32$.moorage.director.v1.ResourceFailure\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12/\n\x0breport_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe4\x01\n\x14\x43reateRuntimeRequest\x12n\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.RuntimeB?\xe2\x41\x01\x02\xbaH8\xba\x01\x32\n\rname.required\x12\x10name must be set\x1a\x0fthis.name != \'\'\xc8\x01\x01\x12$\n\tgroup_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"F\n\x15\x43reateRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"\xbd\x01\n\x11GetRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x85\x01\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"C\n\x12GetRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"\x90\x02\n\x13ListRuntimesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x10\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \x12\x1a\n\x08order_by\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x85\x01\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBV\xbaHS\xba\x01P\n\x0fread_mask.paths\x12%read_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\"s\n\x14ListRuntimesResponse\x12.\n\x08runtimes\x18\x01 \x03(\x0b\x32\x1c.moorage.director.v1.Runtime\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\"\xbe\x02\n\x14UpdateRuntimeRequest\x12\x80\x01\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.RuntimeBQ\xe2\x41\x01\x02\xbaHJ\xba\x01\x44\n\x13runtime_id.required\x12\x16runtime_id must be set\x1a\x15this.runtime_id != \'\'\xc8\x01\x01\x12\x8b\x01\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskBZ\xbaHW\xba\x01T\n\x11update_mask.paths\x12\'update_mask must name at most 32 fields\x1a\x16size(this.paths) <= 32\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"F\n\x15UpdateRuntimeResponse\x12-\n\x07runtime\x18\x01 \x01(\x0b\x32\x1c.moorage.director.v1.Runtime\"u\n\x14\x44\x65leteRuntimeRequest\x12 \n\nruntime_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"\x17\n\x15\x44\x65leteRuntimeResponse\"\x16\n\x14WatchRuntimesRequest\"\xbd\x01\n\x15WatchRuntimesResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x34\n\x04kind\x18\x02 \x01(\x0e\x32&.moorage.director.v1.ConfigurationKind\x12.\n\x08runtimes\x18\x03 \x03(\x0b\x32\x1c.moorage.director.v1.Runtime\x12\x1b\n\x13removed_runtime_ids\x18\x04 \x03(\t\x12\x0f\n\x07partial\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,6 +65,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNTIME'].fields_by_name['last_seen_time']._serialized_options = b'\342A\001\003'
   _globals['_RUNTIME'].fields_by_name['desired_revision']._loaded_options = None
   _globals['_RUNTIME'].fields_by_name['desired_revision']._serialized_options = b'\342A\001\003'
+  _globals['_RUNTIME'].fields_by_name['state_time']._loaded_options = None
+  _globals['_RUNTIME'].fields_by_name['state_time']._serialized_options = b'\342A\001\003'
+  _globals['_RUNTIME'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_RUNTIME'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003'
+  _globals['_RUNTIME'].fields_by_name['desired_time']._loaded_options = None
+  _globals['_RUNTIME'].fields_by_name['desired_time']._serialized_options = b'\342A\001\003'
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['runtime']._loaded_options = None
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['runtime']._serialized_options = b'\342A\001\002\272H8\272\0012\n\rname.required\022\020name must be set\032\017this.name != \'\'\310\001\001'
   _globals['_CREATERUNTIMEREQUEST'].fields_by_name['group_ids']._loaded_options = None
@@ -94,29 +100,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETERUNTIMEREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETERUNTIMEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_RUNTIME']._serialized_start=270
-  _globals['_RUNTIME']._serialized_end=1275
-  _globals['_RUNTIME_LABELSENTRY']._serialized_start=1230
-  _globals['_RUNTIME_LABELSENTRY']._serialized_end=1275
-  _globals['_RUNTIMESTATUS']._serialized_start=1278
-  _globals['_RUNTIMESTATUS']._serialized_end=1512
-  _globals['_CREATERUNTIMEREQUEST']._serialized_start=1515
-  _globals['_CREATERUNTIMEREQUEST']._serialized_end=1743
-  _globals['_CREATERUNTIMERESPONSE']._serialized_start=1745
-  _globals['_CREATERUNTIMERESPONSE']._serialized_end=1815
-  _globals['_GETRUNTIMEREQUEST']._serialized_start=1818
-  _globals['_GETRUNTIMEREQUEST']._serialized_end=2007
-  _globals['_GETRUNTIMERESPONSE']._serialized_start=2009
-  _globals['_GETRUNTIMERESPONSE']._serialized_end=2076
-  _globals['_LISTRUNTIMESREQUEST']._serialized_start=2079
-  _globals['_LISTRUNTIMESREQUEST']._serialized_end=2351
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=2353
-  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=2468
-  _globals['_UPDATERUNTIMEREQUEST']._serialized_start=2471
-  _globals['_UPDATERUNTIMEREQUEST']._serialized_end=2789
-  _globals['_UPDATERUNTIMERESPONSE']._serialized_start=2791
-  _globals['_UPDATERUNTIMERESPONSE']._serialized_end=2861
-  _globals['_DELETERUNTIMEREQUEST']._serialized_start=2863
-  _globals['_DELETERUNTIMEREQUEST']._serialized_end=2980
-  _globals['_DELETERUNTIMERESPONSE']._serialized_start=2982
-  _globals['_DELETERUNTIMERESPONSE']._serialized_end=3005
+  _globals['_RUNTIME']._serialized_end=1413
+  _globals['_RUNTIME_LABELSENTRY']._serialized_start=1368
+  _globals['_RUNTIME_LABELSENTRY']._serialized_end=1413
+  _globals['_RUNTIMESTATUS']._serialized_start=1416
+  _globals['_RUNTIMESTATUS']._serialized_end=1650
+  _globals['_CREATERUNTIMEREQUEST']._serialized_start=1653
+  _globals['_CREATERUNTIMEREQUEST']._serialized_end=1881
+  _globals['_CREATERUNTIMERESPONSE']._serialized_start=1883
+  _globals['_CREATERUNTIMERESPONSE']._serialized_end=1953
+  _globals['_GETRUNTIMEREQUEST']._serialized_start=1956
+  _globals['_GETRUNTIMEREQUEST']._serialized_end=2145
+  _globals['_GETRUNTIMERESPONSE']._serialized_start=2147
+  _globals['_GETRUNTIMERESPONSE']._serialized_end=2214
+  _globals['_LISTRUNTIMESREQUEST']._serialized_start=2217
+  _globals['_LISTRUNTIMESREQUEST']._serialized_end=2489
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_start=2491
+  _globals['_LISTRUNTIMESRESPONSE']._serialized_end=2606
+  _globals['_UPDATERUNTIMEREQUEST']._serialized_start=2609
+  _globals['_UPDATERUNTIMEREQUEST']._serialized_end=2927
+  _globals['_UPDATERUNTIMERESPONSE']._serialized_start=2929
+  _globals['_UPDATERUNTIMERESPONSE']._serialized_end=2999
+  _globals['_DELETERUNTIMEREQUEST']._serialized_start=3001
+  _globals['_DELETERUNTIMEREQUEST']._serialized_end=3118
+  _globals['_DELETERUNTIMERESPONSE']._serialized_start=3120
+  _globals['_DELETERUNTIMERESPONSE']._serialized_end=3143
+  _globals['_WATCHRUNTIMESREQUEST']._serialized_start=3145
+  _globals['_WATCHRUNTIMESREQUEST']._serialized_end=3167
+  _globals['_WATCHRUNTIMESRESPONSE']._serialized_start=3170
+  _globals['_WATCHRUNTIMESRESPONSE']._serialized_end=3359
 # @@protoc_insertion_point(module_scope)

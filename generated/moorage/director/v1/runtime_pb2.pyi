@@ -61,6 +61,9 @@ class Runtime(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
     DESIRED_REVISION_FIELD_NUMBER: _builtins.int
+    STATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    DESIRED_TIME_FIELD_NUMBER: _builtins.int
     runtime_id: _builtins.str
     """UUID, given by the Director."""
     name: _builtins.str
@@ -77,6 +80,8 @@ class Runtime(_message.Message):
     """Revision of the change log that last changed it."""
     desired_revision: _builtins.int
     """The last revision that changed what it is to run; what it runs is `status.revision`. Left out of lists."""
+    state_reason: _builtins.str
+    """Why, in one line: of FAILED the first failure, of STALE what is missed."""
     @_builtins.property
     def status(self) -> Global___RuntimeStatus:
         """What its agent last reported. Not set before the first report."""
@@ -99,6 +104,16 @@ class Runtime(_message.Message):
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When its agent last called or held a stream, to within a minute."""
 
+    @_builtins.property
+    def state_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is in its state."""
+
+    @_builtins.property
+    def desired_time(self) -> _timestamp_pb2.Timestamp:
+        """When the desired revision was committed: where that is beyond `status.revision`, the Runtime has lagged since then, or
+        for longer. Not set where the change log no longer reaches it. Left out of lists.
+        """
+
     def __init__(
         self,
         *,
@@ -115,10 +130,13 @@ class Runtime(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
         desired_revision: _builtins.int = ...,
+        state_time: _timestamp_pb2.Timestamp | None = ...,
+        state_reason: _builtins.str = ...,
+        desired_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_seen_time", b"last_seen_time", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "desired_time", b"desired_time", "last_seen_time", b"last_seen_time", "state_time", b"state_time", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "desired_revision", b"desired_revision", "etag", b"etag", "event_url", b"event_url", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "revision", b"revision", "runtime_id", b"runtime_id", "state", b"state", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "description", b"description", "desired_revision", b"desired_revision", "desired_time", b"desired_time", "etag", b"etag", "event_url", b"event_url", "labels", b"labels", "last_seen_time", b"last_seen_time", "name", b"name", "revision", b"revision", "runtime_id", b"runtime_id", "state", b"state", "state_reason", b"state_reason", "state_time", b"state_time", "status", b"status", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -469,3 +487,64 @@ class DeleteRuntimeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteRuntimeResponse: _TypeAlias = DeleteRuntimeResponse  # noqa: Y015
+
+@_typing.final
+class WatchRuntimesRequest(_message.Message):
+    """Request of Director.WatchRuntimes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRuntimesRequest: _TypeAlias = WatchRuntimesRequest  # noqa: Y015
+
+@_typing.final
+class WatchRuntimesResponse(_message.Message):
+    """Response of Director.WatchRuntimes: one step of the stream. The first is a snapshot; those after it hold what changed. A
+    step may take several messages, all but its last with `partial` set.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RUNTIMES_FIELD_NUMBER: _builtins.int
+    REMOVED_RUNTIME_IDS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the change log that the step was read at. Reports take none: steps that follow may have the same."""
+    kind: _configuration_pb2.ConfigurationKind.ValueType
+    """SNAPSHOT, DELTA or BOOKMARK."""
+    partial: _builtins.bool
+    """More messages of the same step follow."""
+    @_builtins.property
+    def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Runtime]:
+        """Runtimes that are new or changed, each whole. That one was seen again is no change."""
+
+    @_builtins.property
+    def removed_runtime_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """UUIDs of the Runtimes that were deleted. Only with DELTA."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        kind: _configuration_pb2.ConfigurationKind.ValueType = ...,
+        runtimes: _abc.Iterable[Global___Runtime] | None = ...,
+        removed_runtime_ids: _abc.Iterable[_builtins.str] | None = ...,
+        partial: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "partial", b"partial", "removed_runtime_ids", b"removed_runtime_ids", "revision", b"revision", "runtimes", b"runtimes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchRuntimesResponse: _TypeAlias = WatchRuntimesResponse  # noqa: Y015

@@ -24,13 +24,13 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/runtime_state.proto\x12\x13moorage.director.v1*{\n\x0cRuntimeState\x12\x1d\n\x19RUNTIME_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RUNTIME_STATE_PENDING\x10\x01\x12\x17\n\x13RUNTIME_STATE_READY\x10\x02\x12\x18\n\x14RUNTIME_STATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'moorage/director/v1/runtime_state.proto\x12\x13moorage.director.v1*\x94\x01\n\x0cRuntimeState\x12\x1d\n\x19RUNTIME_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15RUNTIME_STATE_PENDING\x10\x01\x12\x17\n\x13RUNTIME_STATE_READY\x10\x02\x12\x18\n\x14RUNTIME_STATE_FAILED\x10\x03\x12\x17\n\x13RUNTIME_STATE_STALE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'moorage.director.v1.runtime_state_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNTIMESTATE']._serialized_start=64
-  _globals['_RUNTIMESTATE']._serialized_end=187
+  _globals['_RUNTIMESTATE']._serialized_start=65
+  _globals['_RUNTIMESTATE']._serialized_end=213
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,10 @@ class _RuntimeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuntimeS
     """Its agent runs the configuration that it reported last."""
     RUNTIME_STATE_FAILED: _RuntimeState.ValueType  # 3
     """Its agent could not apply a configuration; it runs the last good one, if there is one."""
+    RUNTIME_STATE_STALE: _RuntimeState.ValueType  # 4
+    """It has neither called nor streamed for the time that the Director is set to, or it was sent a configuration and has
+    not said for too long what became of it. It turns back by itself: when it is seen again, or says it.
+    """
 
 class RuntimeState(_RuntimeState, metaclass=_RuntimeStateEnumTypeWrapper):
     """RuntimeState says how far a Runtime has come."""
@@ -42,4 +46,8 @@ RUNTIME_STATE_READY: RuntimeState.ValueType  # 2
 """Its agent runs the configuration that it reported last."""
 RUNTIME_STATE_FAILED: RuntimeState.ValueType  # 3
 """Its agent could not apply a configuration; it runs the last good one, if there is one."""
+RUNTIME_STATE_STALE: RuntimeState.ValueType  # 4
+"""It has neither called nor streamed for the time that the Director is set to, or it was sent a configuration and has
+not said for too long what became of it. It turns back by itself: when it is seen again, or says it.
+"""
 Global___RuntimeState: _TypeAlias = RuntimeState  # noqa: Y015
