@@ -7,7 +7,6 @@ it began.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -42,9 +41,9 @@ from connector.store.revocations import (
 from mesh import telemetry
 from mesh.database import Database
 from mesh.errors import Refusal
+from mesh.following import Follower
 
-_FIRST_RETRY = 0.1
-_LONGEST_RETRY = 2.0
+_LONGEST_RETRY = timedelta(seconds=2)
 _log = telemetry.logger("revocation_stream")
 
 
@@ -72,28 +71,29 @@ class Hub:
         self._database = database
         self._clock = clock
         self._bookmark_interval = bookmark_interval
-        self._poll_interval = poll_interval
         self._page = page
         self._most_kept = most_kept
         self._jitter = jitter
-        self._task: asyncio.Task[None] | None = None
-        self._work = asyncio.Event()
+        self._log = Follower(
+            self._advance,
+            "revocation stream",
+            _log,
+            poll_interval=poll_interval,
+            longest_retry=_LONGEST_RETRY,
+            random=jitter,
+        )
         self._readers: set[_Reader] = set()
         self._memory: _Memory | None = None
         self._told_at = 0.0
-        database.on_commit(TOPIC, self._work.set)
+        database.on_commit(TOPIC, self._log.wake)
 
     async def start(self) -> None:
         """Begin to follow the log."""
-        self._task = asyncio.create_task(self._follow(), name="revocation stream")
+        await self._log.start()
 
     async def stop(self) -> None:
         """End every stream with NOT_READY, and refuse new ones."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._log.stop()
         for reader in self._readers:
             reader.end()
 
@@ -102,7 +102,7 @@ class Hub:
 
         Raises `Refusal`: NOT_READY where the reader should come again, DATABASE_UNAVAILABLE.
         """
-        if self._task is None:
+        if not self._log.is_followed:
             raise self._not_ready()
         reader = _Reader()
         self._readers.add(reader)  # before it reads: of what comes after that it is told
@@ -134,23 +134,6 @@ class Hub:
         opening = await self._database.read(_open, point, self._clock(), self._page)
         reader.revision = opening.revision
         return opening.messages
-
-    async def _follow(self) -> None:
-        retry = _FIRST_RETRY
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_interval):
-                    await self._work.wait()
-            self._work.clear()  # before the reading: what comes during it is for the next one
-            try:
-                await self._advance()
-            except Exception as error:  # whatever it is: the next reading must come
-                _log.warning("the log of revocations could not be followed", retry_in=retry, exc_info=error)
-                await asyncio.sleep(retry * (0.5 + self._jitter() / 2))
-                retry = min(retry * 2, _LONGEST_RETRY)
-                self._work.set()
-            else:
-                retry = _FIRST_RETRY
 
     async def _advance(self) -> None:
         if not self._readers:

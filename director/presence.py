@@ -1,8 +1,9 @@
-"""Presence: when Applications and Runtimes were last seen, and which Applications are CONNECTED or STALE for it.
+"""Presence: when Applications and Runtimes were last seen, and which of them are CONNECTED or STALE for it.
 
 The call pipeline tells of each call and each stream; that costs a dictionary's update. What follows is written in the
 background: of who has not been seen in the current round at once, so that its state turns with its first call, and of
-everybody else together at the end of the round. None of it is a change of the registry.
+everybody else together at the end of the round. None of it is a change of the registry, save that a Runtime turns STALE or
+back, which `director.staleness` does.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 
 from certs.clock import Clock
 from certs.spiffe import Kind
+from director.staleness import Staleness
 from director.store import Transaction, presence
 from director.store.registry import APPLICATIONS, RUNTIMES
 from director.times import to_micros
@@ -22,10 +24,13 @@ from mesh.database import Database
 from mesh.pipeline import CallObserver
 
 LONGEST_ROUND = timedelta(minutes=1)
-"""How long a round takes; where Applications are STALE soon, a third of that time."""
+"""How long a round takes; where Applications or Runtimes are STALE soon, a third of that time."""
 
 _GATHERING = 0.2
 """Seconds between two units of work: all who come within are written together."""
+
+_NEXT_TRY = 5.0
+"""Seconds after which a round that failed is tried again, unless rounds are shorter: others go by what it writes."""
 
 _LAST_WORD = 2.0
 """Seconds that writing may take when the process stops."""
@@ -36,18 +41,25 @@ _log = telemetry.logger("presence")
 class Presence(CallObserver):
     """Keeps who is there. `start` it when the database is there; `stop` it when no more calls come.
 
-    `stale_after`: how long an Application may be silent; `ValueError` unless that is any time.
+    `stale_after`: how long an Application may be silent; `ValueError` unless that is any time. `staleness` is what
+    looks after the Runtimes, where anything does.
     """
 
-    def __init__(self, database: Database, clock: Clock, stale_after: timedelta) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, stale_after: timedelta, staleness: Staleness | None = None
+    ) -> None:
         if stale_after <= timedelta():
             raise ValueError("stale_after must be more than 0 seconds")
         self._database = database
         self._clock = clock
         self._stale_after = stale_after
-        self._round = min(LONGEST_ROUND, stale_after / 3)
+        self._staleness = staleness
+        spans = (stale_after, staleness.silent_after, staleness.apply_deadline) if staleness else (stale_after,)
+        self._round = min(LONGEST_ROUND, min(spans) / 3)
         self._parties = {Kind.APPLICATION: _Parties(), Kind.RUNTIME: _Parties()}
-        self._began = clock()
+        self._watching_since = clock()
+        self._last_round: datetime | None = None
+        self._is_round_missing = False
         self._newcomers = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -94,23 +106,40 @@ class Presence(CallObserver):
 
     async def write_newcomers(self) -> None:
         """Write of those who were not seen before in this round; raises `Refusal` (DATABASE_UNAVAILABLE)."""
-        await self._write({kind: parties.newcomers() for kind, parties in self._parties.items()})
+        newcomers = {kind: parties.newcomers() for kind, parties in self._parties.items()}
+        await self._write(newcomers)
+        if self._staleness is not None and newcomers[Kind.RUNTIME]:
+            await self._staleness.take_back()
 
     async def end_round(self) -> None:
         """Write of all who were seen in this round, and begin the next; raises `Refusal` (DATABASE_UNAVAILABLE)."""
         now = self._clock()
+        late = self._last_round is not None and now - self._last_round > 2 * self._round + timedelta(seconds=_NEXT_TRY)
+        self._last_round = now
+        if self._is_round_missing or late:
+            self._watching_since = now  # nobody could be seen, or nobody could write of it
+        self._is_round_missing = True
         seen = {kind: parties.seen_again(now) for kind, parties in self._parties.items()}
         await self._write(seen)
+        self._is_round_missing = False
         for kind, parties in self._parties.items():
             parties.keep(seen[kind])
+        if self._staleness is not None:
+            await self._staleness.take_back()
 
     async def sweep(self) -> None:
-        """Have Applications STALE that were silent for too long; raises `Refusal` (DATABASE_UNAVAILABLE).
+        """Have those STALE that were silent for too long, or are stuck; raises `Refusal` (DATABASE_UNAVAILABLE).
 
-        For as long after the start nobody is: while no Director ran, nobody could be seen.
+        For as long after the start nobody is: while no Director ran, nobody could be seen. The same holds after a time
+        in which the database was away.
         """
         now = self._clock()
-        if now - self._began >= self._stale_after:
+        watched = now - self._watching_since
+        if self._staleness is not None:
+            if watched >= self._staleness.silent_after:
+                await self._staleness.sweep()
+            await self._staleness.count()
+        if watched >= self._stale_after:
             reason = f"neither called nor streamed for {self._stale_after.total_seconds():g} s"
             await self._database.write(presence.turn_stale, to_micros(now - self._stale_after), to_micros(now), reason)
 
@@ -133,8 +162,10 @@ class Presence(CallObserver):
                 if loop.time() < ends:
                     await self.write_newcomers()
                 else:
-                    ends = loop.time() + self._round.total_seconds()
+                    length = self._round.total_seconds()
+                    ends = loop.time() + min(length, _NEXT_TRY)
                     await self.end_round()
+                    ends = loop.time() + length
                     await self.sweep()
             except Exception as error:  # whatever it is: what was not written now is with the next round
                 _log.warning("who is here was not written", error=str(error) or type(error).__name__)

@@ -9,15 +9,12 @@ from moorage.director.v1.configuration_pb2 import (
 )
 from moorage.director.v1.runtime_state_pb2 import RuntimeState
 
-from director import resource
-from director.changes import Action, Kind, Mutation
+from director import resource, runtime_states
+from director.changes import Mutation
 from director.kinds import RUNTIME
 from director.store import Transaction
-from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
 from director.store.registry import RUNTIMES, Values
-from director.webhooks import outbox
 
-_PENDING = RuntimeState.RUNTIME_STATE_PENDING
 _STATE_AFTER = {
     ReportState.REPORT_STATE_APPLIED: RuntimeState.RUNTIME_STATE_READY,
     ReportState.REPORT_STATE_FAILED: RuntimeState.RUNTIME_STATE_FAILED,
@@ -31,7 +28,7 @@ def report_configuration(
 
     A report alone is no change of the registry and takes no revision. One that turns the Runtime's state is: the
     Applications that it is served by see the state, and hear of it by RUNTIME_READY where the Runtime ran nothing
-    before, by CONFIGURATION_CHANGED otherwise. A report that says nothing new changes nothing.
+    before, by CONFIGURATION_CHANGED otherwise. A report that says nothing new changes nothing, unless the Runtime is STALE.
     """
     row = resource.get(tx, RUNTIME, request.runtime_id)
     # A plane that was restored from a backup knows of revisions that are not to come again: they supersede nothing.
@@ -41,8 +38,8 @@ def report_configuration(
     if not _outcome_known(row, request) and any(row[name] != value for name, value in status.items()):
         RUNTIMES.update(tx, request.runtime_id, {**status, "report_time": mutation.micros})
     state = _STATE_AFTER.get(request.state)
-    if state is not None and state != row["state"]:
-        _turn(tx, mutation, row, state)
+    if state is not None:
+        runtime_states.settle(tx, mutation, row, request.revision, state, _reason(request))
     return ReportConfigurationResponse(accepted=True)
 
 
@@ -60,18 +57,13 @@ def _outcome_known(row: Values, request: ReportConfigurationRequest) -> bool:
     return applying and row["status_revision"] == request.revision and row["status_state"] in _STATE_AFTER
 
 
-def _turn(tx: Transaction, mutation: Mutation, row: Values, state: RuntimeState.ValueType) -> None:
-    runtime_id = row["runtime_id"]
-    ready_time = mutation.micros if state == RuntimeState.RUNTIME_STATE_READY else None
-    RUNTIMES.update(tx, runtime_id, {"state": state, "ready_time": ready_time, "revision": mutation.revision})
-    mutation.record(Action.UPDATE, Kind.RUNTIME, runtime_id, runtime_id=runtime_id)
-    application_ids = GROUP_APPLICATIONS.in_groups(tx, GROUP_RUNTIMES.groups_of(tx, runtime_id))
-    # One whose first configurations failed is FAILED, and has run nothing yet all the same.
-    ran_nothing = row["state"] == _PENDING or not row["status_sha256"]
-    if ran_nothing and state == RuntimeState.RUNTIME_STATE_READY:
-        outbox.runtime_ready(tx, mutation, application_ids, row)
-    else:
-        outbox.configuration_changed(mutation, application_ids, [runtime_id])
+def _reason(request: ReportConfigurationRequest) -> str:
+    """Why the Runtime is in the state that follows."""
+    if request.state == ReportState.REPORT_STATE_APPLIED:
+        return "it runs what it was sent"
+    for failure in request.failures:
+        return f"application {failure.application_id}: {failure.message}" if failure.application_id else failure.message
+    return "it could not apply what it was sent, and does not say why"
 
 
 def _status(request: ReportConfigurationRequest) -> Values:

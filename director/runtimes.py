@@ -29,7 +29,7 @@ from director.search.listing import read_list
 from director.search.masks import ReadMask
 from director.search.resources import RUNTIME_SEARCH
 from director.store import Transaction, credentials, departures
-from director.store.desired import desired_revision
+from director.store.desired import read_desired
 from director.store.groups import GROUP_APPLICATIONS, GROUP_RUNTIMES
 from director.store.registry import RUNTIMES, Values
 from director.times import to_timestamp
@@ -45,6 +45,8 @@ _NO_REPORT = {
     "report_time": None,
     "ready_time": None,
     "last_seen_time": None,
+    "state_before": 0,
+    "stuck_revision": None,
 }
 
 
@@ -54,6 +56,8 @@ def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRe
     values = {
         **_values(request.runtime, RUNTIME.settable),
         "state": RuntimeState.RUNTIME_STATE_PENDING,
+        "state_time": mutation.micros,
+        "state_reason": "it is registered",
         **_NO_REPORT,
     }
     row = resource.create(tx, mutation, RUNTIME, values)
@@ -61,14 +65,14 @@ def create_runtime(tx: Transaction, mutation: Mutation, request: CreateRuntimeRe
     _record(mutation, Action.CREATE, row["runtime_id"])
     join_groups(tx, mutation, row["runtime_id"], request.group_ids)
     selectors.place(tx, mutation, Kind.RUNTIME, row["runtime_id"], request.runtime.labels)
-    return CreateRuntimeResponse(runtime=_message(row))
+    return CreateRuntimeResponse(runtime=runtime_message(row))
 
 
 def get_runtime(tx: Transaction, request: GetRuntimeRequest) -> GetRuntimeResponse:
     """Read a Runtime; raises `Refusal` (RUNTIME_NOT_FOUND, FIELD_INVALID)."""
     mask = ReadMask(request.read_mask, Runtime.DESCRIPTOR)
-    runtime = _message(resource.get(tx, RUNTIME, request.runtime_id))
-    runtime.desired_revision = desired_revision(tx, request.runtime_id)
+    runtime = runtime_message(resource.get(tx, RUNTIME, request.runtime_id))
+    put_desired(runtime, *read_desired(tx, request.runtime_id))
     return GetRuntimeResponse(runtime=mask.apply(runtime))
 
 
@@ -76,11 +80,11 @@ def list_runtimes(tx: Transaction, request: ListRuntimesRequest) -> ListRuntimes
     """Read a page of Runtimes; raises `Refusal` (FILTER_INVALID, FIELD_INVALID, PAGE_TOKEN_INVALID).
 
     What could not be applied is left out: it may be much, and a page of it more than a message takes. So is the
-    desired revision, which is found out for each.
+    desired revision with its time, which is found out for each.
     """
     listing = read_list(tx, RUNTIMES, RUNTIME_SEARCH, request)
     return ListRuntimesResponse(
-        runtimes=listing.messages(lambda row: _message({**row, "status_failures": "[]"})),
+        runtimes=listing.messages(lambda row: runtime_message({**row, "status_failures": "[]"})),
         next_page_token=listing.next_page_token,
         total_size=listing.total_size,
     )
@@ -105,7 +109,7 @@ def update_runtime(tx: Transaction, mutation: Mutation, request: UpdateRuntimeRe
         if ready and any(changed[name] != row[name] for name in _SEEN_BY_APPLICATIONS):
             group_ids = GROUP_RUNTIMES.groups_of(tx, sent.runtime_id)
             outbox.configuration_changed(mutation, GROUP_APPLICATIONS.in_groups(tx, group_ids), [sent.runtime_id])
-    return UpdateRuntimeResponse(runtime=_message(changed or row))
+    return UpdateRuntimeResponse(runtime=runtime_message(changed or row))
 
 
 def delete_runtime(tx: Transaction, mutation: Mutation, request: DeleteRuntimeRequest) -> DeleteRuntimeResponse:
@@ -133,8 +137,9 @@ def _values(sent: Runtime, fields: Collection[str]) -> dict[str, Any]:
     return {**values, "labels": labels.to_json(sent.labels)} if "labels" in values else values
 
 
-def _message(row: Values) -> Runtime:
-    last_seen = row["last_seen_time"]
+def runtime_message(row: Values) -> Runtime:
+    """A Runtime as it is read, without what it is to run."""
+    last_seen, since = row["last_seen_time"], row["state_time"]
     return Runtime(
         runtime_id=row["runtime_id"],
         name=row["name"],
@@ -148,7 +153,16 @@ def _message(row: Values) -> Runtime:
         revision=row["revision"],
         labels=labels.from_json(row["labels"]),
         last_seen_time=to_timestamp(last_seen) if last_seen is not None else None,
+        state_time=to_timestamp(since) if since else None,
+        state_reason=row["state_reason"],
     )
+
+
+def put_desired(runtime: Runtime, revision: int, time: int | None) -> None:
+    """Say what it is to run: up to which revision, and when that was committed, where that is known."""
+    runtime.desired_revision = revision
+    if time is not None:
+        runtime.desired_time.CopyFrom(to_timestamp(time))
 
 
 def _status(row: Values) -> RuntimeStatus | None:

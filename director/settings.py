@@ -73,6 +73,13 @@ class DirectorSettings:
     stale_after: float = 300.0
     """After how long without a call or a stream an Application that was CONNECTED is STALE."""
 
+    runtime_stale_after: float = 90.0
+    """After how long without a call or a stream a Runtime is STALE, to within a third of that time."""
+
+    apply_deadline: float = 300.0
+    """After how long a Runtime is STALE that says nothing of what became of the configuration that it was sent, or only
+    that it is applying it."""
+
     downloads: int = 32
     """How many documents are streamed at once, at most: each, of up to 16 MiB, is in memory until its reader has it."""
 

@@ -38,6 +38,12 @@ REVOCATIONS_AGE = Gauge(
     "moorage_revocations_age_seconds",
     "How long ago the Connector last said what is revoked; +Inf where it never did.",
 )
+RUNTIMES = Gauge("moorage_runtimes", "Runtimes of the plane, by state, as of the last look at them.", ["state"])
+REPORTS = Counter(
+    "moorage_configuration_reports_total",
+    "Reports of agents that were taken, by what they say of a revision.",
+    ["state"],
+)
 READY = Gauge("moorage_ready", "1 while the service answers, 0 while it cannot.", ["service"])
 
 

@@ -5,8 +5,6 @@ a reader is sent next is the difference between the view that it was sent last a
 reader skips what came in between.
 """
 
-import asyncio
-import contextlib
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import timedelta
@@ -21,18 +19,18 @@ from moorage.director.v1.configuration_pb2 import (
 )
 from moorage.errors.v1.errors_pb2 import Reason
 
+from director.latest import Reader
 from director.serving.reading import Round, View, read_round
 from director.serving.view import eventing_target, message_of
 from director.store.changes import TOPIC
 from mesh import telemetry
-from mesh.backoff import Backoff
 from mesh.database import Database
 from mesh.errors import Refusal
+from mesh.following import Follower
 
 RUNTIMES_A_MESSAGE = 1000
 """How many Runtimes one message has at most: some 300 bytes each."""
 
-_FIRST_RETRY, _LONGEST_RETRY = timedelta(milliseconds=100), timedelta(seconds=5)
 _log = telemetry.logger("applications")
 
 
@@ -57,27 +55,21 @@ class ApplicationHub:
         self._database = database
         self._trust_domain = trust_domain
         self._bookmark_interval = bookmark_interval
-        self._poll_interval = poll_interval
         self._open_deadline = open_deadline
         self._jitter = jitter
         self._head: int | None = None
         self._views: dict[str, View] = {}
-        self._readers: dict[str, set[_Reader]] = {}
-        self._work = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._readers: dict[str, set[Reader[View]]] = {}
+        self._log = Follower(self._advance, "application hub", _log, poll_interval=poll_interval, random=jitter)
         database.on_commit(TOPIC, self._wake)
 
     async def start(self) -> None:
         """Begin to follow the log."""
-        self._task = asyncio.create_task(self._follow(), name="application hub")
+        await self._log.start()
 
     async def stop(self) -> None:
         """End every stream with NOT_READY, and refuse new ones."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._log.stop()
         for readers in self._readers.values():
             for reader in readers:
                 reader.end(self._not_ready("the service is stopping"))
@@ -90,18 +82,18 @@ class ApplicationHub:
         Raises `Refusal`: APPLICATION_NOT_FOUND as soon as it is not in the registry, NOT_READY where the reader should
         come again, here or elsewhere.
         """
-        if self._task is None:
+        if not self._log.is_followed:
             raise self._not_ready("the service does not stream now")
-        reader = _Reader()
+        reader = Reader[View]()
         self._readers.setdefault(request.application_id, set()).add(reader)
-        self._work.set()
+        self._log.wake()
         try:
             async for message in self._messages(reader):
                 yield message
         finally:
             self._leave(request.application_id, reader)
 
-    async def _messages(self, reader: "_Reader") -> AsyncGenerator[WatchApplicationConfigurationResponse, None]:
+    async def _messages(self, reader: Reader[View]) -> AsyncGenerator[WatchApplicationConfigurationResponse, None]:
         if not await reader.wait(self._open_deadline):
             raise self._not_ready("the service cannot read its change log now")
         sent: View | None = None
@@ -142,24 +134,7 @@ class ApplicationHub:
 
     def _wake(self) -> None:
         if self._readers:  # without any, there is nothing to follow
-            self._work.set()
-
-    async def _follow(self) -> None:
-        backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_interval):
-                    await self._work.wait()
-            self._work.clear()  # before the reading: what comes during it is for the next one
-            try:
-                await self._advance()
-            except Exception as error:
-                wait = backoff.next()
-                _log.warning("the change log could not be followed", retry_in=wait, exc_info=error)
-                await asyncio.sleep(wait)
-                self._work.set()
-            else:
-                backoff = Backoff(_FIRST_RETRY, _LONGEST_RETRY)
+            self._log.wake()
 
     async def _advance(self) -> None:
         """Read what changed, and tell those whom it concerns."""
@@ -190,7 +165,7 @@ class ApplicationHub:
                     if not reader.begun:
                         reader.show(self._views[application_id], round.revision)
 
-    def _leave(self, application_id: str, reader: "_Reader") -> None:
+    def _leave(self, application_id: str, reader: Reader[View]) -> None:
         readers = self._readers.get(application_id, set())
         readers.discard(reader)
         if not readers:
@@ -200,46 +175,6 @@ class ApplicationHub:
     def _not_ready(self, why: str) -> Refusal:
         retry_after = timedelta(seconds=0.5 + self._jitter())
         return Refusal(Reason.REASON_NOT_READY, why, retry_after=retry_after)
-
-
-class _Reader:
-    """What the hub and one reader share, on the event loop's thread."""
-
-    def __init__(self) -> None:
-        self.revision = 0
-        self._view: View | None = None
-        self._end: Refusal | None = None
-        self._changed = asyncio.Event()
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is anything to be sent from."""
-        return self._view is not None
-
-    def show(self, view: View, revision: int) -> None:
-        """Have the reader look at `view`, true at `revision`."""
-        if self._view is not view:
-            self._view, self.revision = view, revision
-            self._changed.set()
-
-    def end(self, refusal: Refusal) -> None:
-        """End the stream, for a reason that the reader is told."""
-        self._end = refusal
-        self._changed.set()
-
-    def view(self) -> View:
-        """What is true now. Raises `Refusal` where the stream is ended."""
-        self._changed.clear()
-        if self._end is not None or self._view is None:
-            raise self._end or Refusal(Reason.REASON_NOT_READY, "the stream has not begun")
-        return self._view
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait until there is something to look at; says whether there is."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        return self._changed.is_set()
 
 
 def _no_such_application(application_id: str) -> Refusal:

@@ -11,8 +11,8 @@ What holds, and why no change is lost and none is sent early, twice or in part:
 """
 
 import asyncio
-import contextlib
 import random
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
@@ -29,12 +29,11 @@ from director.stream.view import State, Views
 from mesh import telemetry
 from mesh.database import Database
 from mesh.errors import Refusal
+from mesh.following import Follower
 
 _MOST_ARRIVALS = 256
 """Readers that arrive with one reading: a wave of reconnects must not hold up those who are there."""
 
-_FIRST_RETRY = 0.1
-_LONGEST_RETRY = 5.0
 _log = telemetry.logger("stream")
 
 
@@ -46,7 +45,7 @@ class Hub:
     `open_deadline`: seconds within which a stream has begun or is refused.
     `chunk_bytes`: about the most that one message has.
     `retry_after`: seconds that readers are asked to wait when they are turned away; each 0.5 to 1.5 times that.
-    `jitter()`: 0 to 1.
+    `jitter()`: 0 to 1. `now()`: seconds of a clock that only goes forward.
     """
 
     def __init__(
@@ -59,16 +58,16 @@ class Hub:
         chunk_bytes: int = 1024 * 1024,
         retry_after: float = 1.0,
         jitter: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._bookmark_interval = bookmark_interval
-        self._poll_interval = poll_interval
         self._open_deadline = open_deadline
         self._chunk_bytes = chunk_bytes
         self._retry_after = retry_after
         self._jitter = jitter
-        self._task: asyncio.Task[None] | None = None
-        self._work = asyncio.Event()
+        self._now = now
+        self._log = Follower(self._advance, "stream hub", _log, poll_interval=poll_interval, random=jitter)
         self._open: set[Subscription] = set()
         self._arrivals: list[Subscription] = []
         self._departures: list[Subscription] = []
@@ -88,37 +87,54 @@ class Hub:
 
     async def start(self) -> None:
         """Begin to follow the log."""
-        self._task = asyncio.create_task(self._follow(), name="stream hub")
+        await self._log.start()
 
     async def stop(self) -> None:
         """End every stream with NOT_READY, and refuse new ones."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._log.stop()
         self._turn_away("the service is stopping")
 
     def wake(self) -> None:
         """Say that the log may have grown. On the event loop's thread."""
         if self._open:  # nobody else is told anything
-            self._work.set()
+            self._log.wake()
 
-    async def watch(self, request: WatchConfigurationRequest) -> AsyncGenerator[bytes, None]:
-        """One stream: serialised `WatchConfigurationResponse` messages.
+    def overdue(self, seconds: float) -> dict[str, int]:
+        """Runtimes, by their ids, whose agents were sent content longer ago than that, of which nothing is known yet.
+
+        Each with the first revision that is awaited. What became of it may stand in the database: `answered` says so.
+        """
+        before = self._now() - seconds
+        found: dict[str, int] = {}
+        for subscription in self._open:
+            awaited = subscription.awaited
+            if awaited is not None and awaited.time < before:
+                runtime_id = subscription.arrival.runtime_id
+                found[runtime_id] = min(awaited.revision, found.get(runtime_id, awaited.revision))
+        return found
+
+    def answered(self, reported: Mapping[str, int]) -> None:
+        """Take note of the revisions that Runtimes, by their ids, have reported about."""
+        for runtime_id, revision in reported.items():
+            for subscription in self._readers.get(runtime_id, ()):
+                subscription.answered(revision)
+
+    async def watch(self, request: WatchConfigurationRequest, *, by_agent: bool = True) -> AsyncGenerator[bytes, None]:
+        """One stream: serialised `WatchConfigurationResponse` messages. `by_agent`: its reader is to report.
 
         Raises `Refusal`: RUNTIME_NOT_FOUND as soon as the Runtime is not in the registry, NOT_READY where the reader
         should come again, here or elsewhere.
         """
-        if self._task is None:
+        if not self._log.is_followed:
             raise self._not_ready("the service does not stream now")
         resume = request.resume if request.HasField("resume") else None
         arrival = Arrival(request.runtime_id, resume, request.credentials_revision)
-        subscription = Subscription(arrival, self._current_head, self._bookmark_after)
+        now = self._now if by_agent else None
+        subscription = Subscription(arrival, self._current_head, self._bookmark_after, now)
         deadline = asyncio.get_running_loop().call_later(self._open_deadline, self._give_up, subscription)
         self._open.add(subscription)
         self._arrivals.append(subscription)
-        self._work.set()
+        self._log.wake()
         try:
             while True:
                 for message in await subscription.next():
@@ -129,23 +145,6 @@ class Hub:
             self._open.discard(subscription)
             self._departures.append(subscription)
 
-    async def _follow(self) -> None:
-        retry = _FIRST_RETRY
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_interval):
-                    await self._work.wait()
-            self._work.clear()  # before the reading: what comes during it is for the next one
-            try:
-                await self._advance()
-            except Exception as error:
-                _log.warning("the change log could not be followed", retry_in=retry, exc_info=error)
-                await asyncio.sleep(retry * (0.5 + self._jitter() / 2))
-                retry = min(retry * 2, _LONGEST_RETRY)
-                self._work.set()
-            else:
-                retry = _FIRST_RETRY
-
     async def _advance(self) -> None:
         self._let_go()
         waiting = [each for each in self._arrivals if not each.closed]
@@ -154,7 +153,7 @@ class Hub:
             return
         arriving, self._arrivals = waiting[:_MOST_ARRIVALS], waiting[_MOST_ARRIVALS:]
         if self._arrivals:
-            self._work.set()
+            self._log.wake()
         arrivals = [each.arrival for each in arriving]
         try:
             reading = await self._database.read(log_reader.read, self._views, self._head, arrivals)
@@ -222,9 +221,9 @@ class Hub:
         encoding = self._encoding = self._encoding or Encoding(reading.plane_id, self._chunk_bytes)
 
         @cache
-        def resumed(revision: int, held: frozenset[str], state: State) -> tuple[bytes, ...]:
+        def resumed(revision: int, held: frozenset[str], state: State) -> tuple[tuple[bytes, ...], bool]:
             delta = encoding.delta(reading.revision, state, state.since_revision(revision, held))
-            return delta or (encoding.bookmark(reading.revision, state),)
+            return delta or (encoding.bookmark(reading.revision, state),), bool(delta)
 
         for subscription, opening in zip(arriving, reading.openings, strict=True):
             if subscription.closed:
@@ -234,7 +233,8 @@ class Hub:
             if opening.held is None:
                 subscription.begin_with_snapshot(encoding, view, opening.reset)
             else:
-                subscription.resume(encoding, view, resumed(opening.revision, opening.held, view.position.state))
+                messages, has_content = resumed(opening.revision, opening.held, view.position.state)
+                subscription.resume(encoding, view, messages, has_content=has_content)
 
     def _give_up(self, subscription: Subscription) -> None:
         if not subscription.opened:

@@ -9,6 +9,7 @@ an await between the two; whoever makes something due does so, and then wakes it
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from moorage.director.v1.configuration_pb2 import ResetReason
 
@@ -18,11 +19,19 @@ from director.stream.view import Position, State, View
 from mesh.errors import Refusal
 
 
+class Sent(NamedTuple):
+    """Content that was sent: at which revision, and when, in seconds of a clock that only goes forward."""
+
+    revision: int
+    time: float
+
+
 class Subscription:
     """What the hub and one reader share. It belongs to the event loop's thread.
 
     `head()` is the revision up to which the views are read; `bookmark_after()` the seconds from one bookmark, of a
-    reader that is sent nothing else, to the next.
+    reader that is sent nothing else, to the next; `now()` a clock in seconds, where the reader is an agent, which is to
+    report what became of what it is sent.
     """
 
     __slots__ = (
@@ -33,21 +42,35 @@ class Subscription:
         "_encoding",
         "_end",
         "_head",
+        "_now",
         "_opening",
+        "_opening_has_content",
         "_reset",
         "_revision",
+        "_sent",
         "_state",
         "_timer",
         "_view",
         "_waiter",
         "arrival",
+        "awaited",
         "closed",
     )
 
-    def __init__(self, arrival: Arrival, head: Callable[[], int], bookmark_after: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        arrival: Arrival,
+        head: Callable[[], int],
+        bookmark_after: Callable[[], float],
+        now: Callable[[], float] | None = None,
+    ) -> None:
         self.arrival = arrival
         self.closed = False
         """Set once nothing more is to be sent."""
+        self.awaited: Sent | None = None
+        """The first content that it is not known to have reported about."""
+        self._sent: Sent | None = None
+        self._now = now
         self._head = head
         self._bookmark_after = bookmark_after
         self._bookmark_due = False
@@ -59,6 +82,7 @@ class Subscription:
         self._encoding: Encoding | None = None
         self._view: View | None = None
         self._opening: tuple[bytes, ...] = ()
+        self._opening_has_content = False
         self._reset = ResetReason.RESET_REASON_UNSPECIFIED
         self._state: State | None = None
         self._revision = 0
@@ -74,9 +98,12 @@ class Subscription:
         self._credentials_held = 0  # the reader holds nothing any more
         self._begin(view)
 
-    def resume(self, encoding: Encoding, view: View, opening: tuple[bytes, ...]) -> None:
-        """Send `opening`, which leads the reader to the position of `view`, and go on from there."""
-        self._encoding, self._opening = encoding, opening
+    def resume(self, encoding: Encoding, view: View, opening: tuple[bytes, ...], *, has_content: bool) -> None:
+        """Send `opening`, which leads the reader to the position of `view`, and go on from there.
+
+        `has_content` unless that is a bookmark.
+        """
+        self._encoding, self._opening, self._opening_has_content = encoding, opening, has_content
         self._revision, self._state = view.position.revision, view.position.state
         self._begin(view)
 
@@ -89,6 +116,11 @@ class Subscription:
         """Show the reader another view, whose position is at the revision of the move."""
         self._view = view
         self.notify()
+
+    def answered(self, revision: int) -> None:
+        """Take note that the reader has reported about `revision`: what was sent until then is not awaited any more."""
+        if self.awaited is not None and self.awaited.revision <= revision:
+            self.awaited = self._sent if self._sent is not None and self._sent.revision > revision else None
 
     def notify(self) -> None:
         """Have the reader look whether anything is due."""
@@ -135,10 +167,13 @@ class Subscription:
         """What of the view is to be sent now."""
         if self._opening:
             opening, self._opening = self._opening, ()
+            if self._opening_has_content:
+                self._note_sent()
             return opening
         before = self._state
         if before is None:
             self._state, self._revision = position.state, position.revision
+            self._note_sent()
             return encoding.snapshot(position.revision, position.state, self._reset)
         if position.state is not before:
             self._state = position.state
@@ -148,12 +183,19 @@ class Subscription:
                 position.deltas[before] = delta
             if delta:
                 self._revision = position.revision
+                self._note_sent()
                 return delta
         if self._bookmark_due:
             self._bookmark_due = False
             if self._head() > self._revision:
                 return (self._bookmark(encoding, position.state),)
         return ()
+
+    def _note_sent(self) -> None:
+        if self._now is not None:
+            self._sent = Sent(self._revision, self._now())
+            if self.awaited is None:
+                self.awaited = self._sent
 
     def _bookmark(self, encoding: Encoding, state: State) -> bytes:
         self._revision = self._head()

@@ -56,6 +56,10 @@ runtimes = Table(
     Column("description", Text, nullable=False),
     Column("event_url", Text, nullable=False),
     Column("state", Integer, nullable=False),
+    Column("state_time", BigInteger, nullable=False, server_default="0"),
+    Column("state_reason", Text, nullable=False, server_default=""),
+    Column("state_before", Integer, nullable=False, server_default="0"),
+    Column("stuck_revision", BigInteger),
     Column("status_revision", BigInteger),
     Column("status_sha256", Text, nullable=False, server_default=""),
     Column("status_state", Integer, nullable=False, server_default="0"),
@@ -73,7 +77,11 @@ runtimes = Table(
 )
 """Runtimes. The `status_*` columns, `agent_version` and `report_time` are the agent's last report;
 `status_failures` is a JSON array of `{"application_id", "message"}`. `ready_time` is since when it is READY, null
-where it is not; `credentials_revision` the last revision at which a credential for it alone changed."""
+where it is not; `credentials_revision` the last revision at which a credential for it alone changed.
+
+`state_before` is of use while it is STALE: the state that its reports give it, to which it turns back. So is
+`stuck_revision`: where set, it is STALE until it says what became of that revision or a later one; else it was silent.
+`state_time` is 0 where a release that does not know of it made the Runtime."""
 
 runtime_labels = _labels("runtime_labels", "runtime_id", "runtimes")
 """The labels of Runtimes."""
