@@ -20,6 +20,7 @@ from certs.identity import Identity
 from certs.spiffe import SpiffeId
 from director.departures import Departures, by_connector
 from director.downloads import Downloads
+from director.fleet.hub import RuntimeHub
 from director.keys import key_provider, open_seal
 from director.networks import NetworkRule
 from director.pairing import Pairing
@@ -32,6 +33,7 @@ from director.specifications.fetch import HttpFetch
 from director.specifications.fetching import Fetcher, FetchPatience
 from director.specifications.inspector import FETCHED_CPU_SECONDS, Inspector
 from director.specifications.retrieval import Retrieval
+from director.staleness import Staleness
 from director.store.changes import create_plane
 from director.store.tables import metadata
 from director.stream.hub import Hub
@@ -87,6 +89,9 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     application_hub = ApplicationHub(database, trust_domain, bookmark_interval=settings.bookmark_interval)
     await application_hub.start()
     stack.push_async_callback(application_hub.stop)
+    runtime_hub = RuntimeHub(database, bookmark_interval=settings.bookmark_interval)
+    await runtime_hub.start()
+    stack.push_async_callback(runtime_hub.stop)
     downloads = Downloads(settings.downloads, settings.downloads_per_caller)
     post = HttpPost(settings.webhook_denied_networks)
     stack.push_async_callback(post.close)
@@ -94,6 +99,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
         database=database,
         hub=hub,
         application_hub=application_hub,
+        runtime_hub=runtime_hub,
         downloads=downloads,
         inspector=inspector,
         seal=seal,
@@ -102,7 +108,20 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
         clock=system_clock,
         new_id=_new_id,
     )
-    presence = Presence(database, system_clock, timedelta(seconds=settings.stale_after))
+    presence = Presence(
+        database,
+        system_clock,
+        timedelta(seconds=settings.stale_after),
+        Staleness(
+            database,
+            hub,
+            system_clock,
+            _new_id,
+            str(SpiffeId.service(trust_domain, "director")),
+            silent_after=timedelta(seconds=settings.runtime_stale_after),
+            apply_deadline=timedelta(seconds=settings.apply_deadline),
+        ),
+    )
     await presence.start()
     stack.push_async_callback(presence.stop)
     connector = LiveChannel(settings.connector_address, identity)

@@ -2,8 +2,8 @@
 
 The call pipeline tells of each call and each stream; that costs a dictionary's update. What follows is written in the
 background: of who has not been seen in the current round at once, so that its state turns with its first call, and of
-everybody else together at the end of the round. None of it is a change of the registry, save that a Runtime turns STALE or
-back, which `director.staleness` does.
+everybody else together at the end of the round. None of it is a change of the registry, save that Runtimes turn STALE
+and back, which `director.staleness` does.
 """
 
 import asyncio

@@ -28,7 +28,8 @@ def report_configuration(
 
     A report alone is no change of the registry and takes no revision. One that turns the Runtime's state is: the
     Applications that it is served by see the state, and hear of it by RUNTIME_READY where the Runtime ran nothing
-    before, by CONFIGURATION_CHANGED otherwise. A report that says nothing new changes nothing, unless the Runtime is STALE.
+    before, by CONFIGURATION_CHANGED otherwise. A report that says nothing new changes nothing, unless the Runtime is
+    STALE.
     """
     row = resource.get(tx, RUNTIME, request.runtime_id)
     # A plane that was restored from a backup knows of revisions that are not to come again: they supersede nothing.

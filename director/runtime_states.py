@@ -1,9 +1,9 @@
 """How a Runtime turns from state to state: by what its agent reports, and by its silence.
 
-A turn is a change of the registry: it takes a revision, and the Applications that serve the Runtime hear of it. Every turn
-holds the plane, so reports and sweeps of any number of instances come one after the other, and each judges by what the
-one before left. What is missed of a STALE Runtime is in its row: the revision that it says nothing of, or nothing, where it
-was silent; so whoever brings it back need not know who turned it.
+A turn is a change of the registry: it takes a revision, and the Applications that serve the Runtime hear of it. Every
+turn holds the plane, so reports and sweeps of any number of instances come one after the other, and each judges by what
+the one before left. What is missed of a STALE Runtime is in its row: the revision that it says nothing of, or nothing,
+where it was silent; so whoever brings it back need not know who turned it.
 """
 
 from collections.abc import Mapping

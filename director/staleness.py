@@ -32,7 +32,7 @@ class Streams(Protocol):
     """What the hub knows of the streams that agents hold here."""
 
     def overdue(self, seconds: float) -> Mapping[str, int]:
-        """Runtimes, by their ids, that were sent content more than so long ago, with the revision of the first of it."""
+        """Runtimes, by their ids, that were sent content longer ago than that, with the revision of the first of it."""
 
     def answered(self, reported: Mapping[str, int]) -> None:
         """Take note of the revisions that Runtimes have reported about."""
@@ -41,8 +41,8 @@ class Streams(Protocol):
 class Staleness:
     """Has Runtimes STALE and takes them back. `actor` is the SPIFFE ID that the change log has for who did it.
 
-    `silent_after`: how long a Runtime may neither call nor stream; `apply_deadline`: how long it may say nothing of what it
-    was sent. `ValueError` unless each is any time.
+    `silent_after`: how long a Runtime may neither call nor stream; `apply_deadline`: how long it may say nothing of
+    what it was sent. `ValueError` unless each is any time.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from moorage.director.v1.director_pb2_grpc import DirectorServicer
 
 from certs.clock import Clock
 from director.downloads import Downloads
+from director.fleet.hub import RuntimeHub
 from director.mutate import Occasion, Unit, mutate
 from director.pairing import Pairing
 from director.serving.hub import ApplicationHub
@@ -31,6 +32,7 @@ class Parts:
     database: Database
     hub: Hub
     application_hub: ApplicationHub
+    runtime_hub: RuntimeHub
     downloads: Downloads
     inspector: Inspector
     seal: Seal

@@ -1,6 +1,13 @@
 """The Director's calls that concern Runtimes and their reports."""
 
-from moorage.director.v1.configuration_pb2 import ReportConfigurationRequest, ReportConfigurationResponse
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from moorage.director.v1.configuration_pb2 import (
+    ReportConfigurationRequest,
+    ReportConfigurationResponse,
+    ReportState,
+)
 from moorage.director.v1.runtime_pb2 import (
     CreateRuntimeRequest,
     CreateRuntimeResponse,
@@ -12,10 +19,13 @@ from moorage.director.v1.runtime_pb2 import (
     ListRuntimesResponse,
     UpdateRuntimeRequest,
     UpdateRuntimeResponse,
+    WatchRuntimesRequest,
+    WatchRuntimesResponse,
 )
 
 from director import reports, runtimes
 from director.service.calls import Calls, Context
+from mesh import telemetry
 
 
 class RuntimeCalls(Calls):
@@ -46,4 +56,15 @@ class RuntimeCalls(Calls):
         self, request: ReportConfigurationRequest, context: Context
     ) -> ReportConfigurationResponse:
         """Take an agent's report."""
-        return await self._change(reports.report_configuration, request)
+        response = await self._change(reports.report_configuration, request)
+        if response.accepted:
+            telemetry.REPORTS.labels(ReportState.Name(request.state).removeprefix("REPORT_STATE_")).inc()
+        return response
+
+    async def WatchRuntimes(
+        self, request: WatchRuntimesRequest, context: Context
+    ) -> AsyncGenerator[WatchRuntimesResponse, None]:
+        """Stream the Runtimes to an operator."""
+        async with aclosing(self._parts.runtime_hub.watch()) as messages:
+            async for message in messages:
+                yield message

@@ -12,8 +12,10 @@ from moorage.director.v1.configuration_pb2 import (
     WatchConfigurationRequest,
 )
 
+from certs.spiffe import Kind
 from director.application_view import get_application_configuration
 from director.service.calls import Calls, Context
+from mesh.call import current_caller
 
 
 class ViewCalls(Calls):
@@ -23,7 +25,8 @@ class ViewCalls(Calls):
         self, request: WatchConfigurationRequest, context: Context
     ) -> AsyncGenerator[Any, None]:
         """Stream a Runtime's configuration; the hub's messages come serialised, once for all who read the same."""
-        async with aclosing(self._parts.hub.watch(request)) as messages:
+        by_agent = current_caller().kind is Kind.RUNTIME  # an operator who looks on is not to report
+        async with aclosing(self._parts.hub.watch(request, by_agent=by_agent)) as messages:
             async for message in messages:
                 yield message
 
