@@ -12,6 +12,7 @@ from cli import exits
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "up": ("cli.up", "up", "Run the whole plane on this machine, in the foreground."),
     "demo": ("cli.demo.command", "demo", "Run the whole story once, on a plane of its own, and show each step."),
+    "status": ("cli.status", "status", "The plane at a glance: which services answer, and how the Runtimes stand."),
     "application": ("cli.application", "application", "Applications, and where each hears of its Runtimes."),
     "api": ("cli.api", "api", "The APIs that Applications offer."),
     "event-api": ("cli.event_api", "event_api", "The events that Applications send."),

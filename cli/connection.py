@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 from cli.output import Output, tell
 from cli.plane.home import Home
@@ -241,6 +241,12 @@ class Connection:
         from google.longrunning.operations_pb2_grpc import OperationsStub
 
         return self._peer("Provisioner", OperationsStub)
+
+    def health(self, service: str) -> "Peer[Any]":  # its published types do not know its methods
+        """The standard health service beside one of the others: `Director`, `Connector` or `Provisioner`."""
+        from grpc_health.v1.health_pb2_grpc import HealthStub
+
+        return self._peer(service, HealthStub)
 
     async def close(self) -> None:
         """Close what was opened."""

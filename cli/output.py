@@ -95,8 +95,11 @@ class Output:
         click.echo(_yaml(value) if self._format == "yaml" else json.dumps(value, indent=2))
 
     def message(self, message: "Message") -> None:
+        """A message of a stream, as `entry` shows it."""
+        self.entry(as_dict(message))
+
+    def entry(self, shown: Mapping[str, Any]) -> None:
         """One of a stream: JSON on one line, or a document of YAML."""
-        shown = as_dict(message)
         click.echo(f"---\n{_yaml(shown)}" if self._format == "yaml" else json.dumps(shown, separators=(",", ":")))
 
 

@@ -21,8 +21,8 @@ from cli.options import (
     request_id_option,
 )
 from cli.output import tell
-from cli.search import Search, search_options
-from cli.stream import show_steps
+from cli.search import NO_SEARCH, Search, search_options
+from cli.stream import show_steps, watch_runtimes
 
 if TYPE_CHECKING:
     import grpc
@@ -39,8 +39,11 @@ COLUMNS = {
     "DESCRIPTION": "description",
 }
 WIDE = {
+    "SINCE": "state_time",
+    "WHY": "state_reason",
     "LAST_SEEN": "last_seen_time",
     "DESIRED": "desired_revision",
+    "DESIRED_SINCE": "desired_time",
     "REPORT": "status.state",
     "AGENT": "status.agent_version",
     "LABELS": "labels",
@@ -137,11 +140,21 @@ async def get(plane: Connection, runtime: str) -> None:
 
 @runtime.command("list")
 @search_options
+@click.option("--watch", is_flag=True, help="Stream them as they change: JSON, one message a line.")
 @connected
-async def list_(plane: Connection, search: Search) -> None:
-    """Show every Runtime. With -o wide, what it runs (REVISION) beside what it is to run (DESIRED)."""
+async def list_(plane: Connection, search: Search, watch: bool) -> None:
+    """Show every Runtime. With -o wide, what it runs (REVISION) beside what it is to run (DESIRED).
+
+    With --watch all of them come first, whole, then each that is new or changed; where the stream breaks it begins
+    anew. It ends with Ctrl-C, or when the Director has not answered for --timeout.
+    """
     from moorage.director.v1.runtime_pb2 import ListRuntimesRequest
 
+    if watch:
+        if search != NO_SEARCH:
+            raise click.UsageError("--watch shows all of them: it takes no --filter, --order-by or --page-size.")
+        await show_steps(plane, lambda _: watch_runtimes(plane), resumable=False, once=False)
+        return
     request = ListRuntimesRequest()
     search.put(request)
     pages = plane.director.pages(plane.director.stub.ListRuntimes, request)
@@ -259,7 +272,7 @@ async def _add_desired_revisions(plane: Connection, runtimes: "Sequence[Runtime]
     from google.protobuf.field_mask_pb2 import FieldMask
     from moorage.director.v1.runtime_pb2 import GetRuntimeRequest
 
-    mask = FieldMask(paths=["desired_revision"])
+    mask = FieldMask(paths=["desired_revision", "desired_time"])
     turn = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def add(runtime: "Runtime") -> None:
@@ -271,7 +284,7 @@ async def _add_desired_revisions(plane: Connection, runtimes: "Sequence[Runtime]
                 if error.code() is not grpc.StatusCode.NOT_FOUND:
                     raise
             else:
-                runtime.desired_revision = response.runtime.desired_revision
+                runtime.MergeFrom(response.runtime)
 
     await asyncio.gather(*map(add, runtimes))
 

@@ -31,6 +31,9 @@ class Search:
         request.page_size = self.page_size or 0
 
 
+NO_SEARCH = Search(None, None, None)
+"""What is asked for where nothing is: everything, in its own order."""
+
 page_size_option = click.option(
     "--page-size",
     type=click.IntRange(1, LARGEST_PAGE),

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
         WatchApplicationConfigurationResponse,
         WatchConfigurationResponse,
     )
+    from moorage.director.v1.runtime_pb2 import WatchRuntimesRequest, WatchRuntimesResponse
 
 
-StepT = TypeVar("StepT", bound="WatchConfigurationResponse | WatchApplicationConfigurationResponse")
+StepT = TypeVar(
+    "StepT", bound="WatchConfigurationResponse | WatchApplicationConfigurationResponse | WatchRuntimesResponse"
+)
 Open: TypeAlias = "Callable[[StepT | None], grpc.aio.UnaryStreamCall[Any, StepT]]"
 """Opens the stream: from its beginning for None, else after the step that ended with the message."""
 
@@ -69,6 +72,13 @@ async def steps(plane: Connection, open_stream: "Open[StepT]", *, resumable: boo
             await asyncio.sleep(wait)
 
 
+def watch_runtimes(plane: Connection) -> "grpc.aio.UnaryStreamCall[WatchRuntimesRequest, WatchRuntimesResponse]":
+    """Open the stream of the Runtimes, from its beginning: it cannot be resumed."""
+    from moorage.director.v1.runtime_pb2 import WatchRuntimesRequest
+
+    return plane.director.stub.WatchRuntimes(WatchRuntimesRequest())
+
+
 async def _messages(plane: Connection, open_stream: "Open[StepT]", last: StepT | None) -> AsyncGenerator[StepT, None]:
     # The messages of one stream. It ends by raising: `Stopped` (UNAVAILABLE) where trying again may help.
     import grpc
@@ -86,7 +96,7 @@ async def _messages(plane: Connection, open_stream: "Open[StepT]", last: StepT |
         problem = Problem(grpc.StatusCode.UNAVAILABLE, "it ended the stream")
     except TimeoutError:
         raise Stopped(
-            Exit.DEADLINE, f"the Director at {director.address} sent no configuration within {plane.timeout:g} s"
+            Exit.DEADLINE, f"the Director at {director.address} sent nothing within {plane.timeout:g} s"
         ) from None
     except grpc.aio.AioRpcError as error:
         problem = Problem.of(error)

@@ -11,7 +11,7 @@ from cli.__main__ import moorage
 NOUNS = (
     *("application", "api", "event-api", "bundle", "document", "credential", "access-request"),
     *("group", "runtime", "label", "operation", "token", "pair"),
-    *("login", "context", "certificate", "identity", "revocations"),
+    *("login", "context", "certificate", "identity", "revocations", "status"),
 )
 SLOW = {"grpc", "google.protobuf", "cryptography", "rich", "structlog", "yaml"}
 
