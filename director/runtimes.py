@@ -161,6 +161,7 @@ def runtime_message(row: Values) -> Runtime:
 def put_desired(runtime: Runtime, revision: int, time: int | None) -> None:
     """Say what it is to run: up to which revision, and when that was committed, where that is known."""
     runtime.desired_revision = revision
+    runtime.ClearField("desired_time")
     if time is not None:
         runtime.desired_time.CopyFrom(to_timestamp(time))
 

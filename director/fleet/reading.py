@@ -4,7 +4,7 @@ Reports take no revision, so they are found by their time. Instances' clocks dif
 a reading looks back a little behind the last report that it knows.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from director.changes import Action, Change, Kind, read_plane, read_since
 from director.runtimes import put_desired, runtime_message
 from director.store import Transaction
 from director.store import fleet as store
-from director.store.desired import read_all_desired, read_runtimes_in
+from director.store.desired import Desired, read_all_desired, read_runtimes_in
 from director.times import from_timestamp
 
 LOOK_BACK = 60_000_000
@@ -50,25 +50,38 @@ def read_fleet(tx: Transaction, before: Fleet | None) -> Fleet:
         changes = read_since(tx, before.revision, plane.revision) if before.revision < plane.revision else []
         touched = _Touched.by(tx, changes)
         touched.rows |= _reported(tx, before)
-        rows = store.read_some(tx, touched.rows | touched.desired)
+        rows = store.read_some(tx, touched.rows)
+    fresh = {row["runtime_id"]: runtime_message(row) for row in rows}
     desired = read_all_desired(tx, touched.desired)
-    runtimes = dict(before.runtimes)
-    for id in touched.rows.difference(row["runtime_id"] for row in rows):
-        runtimes.pop(id, None)
-    last_report, is_changed = before.last_report, len(runtimes) != len(before.runtimes)
-    for row in rows:
-        id = row["runtime_id"]
-        runtime, held = runtime_message(row), runtimes.get(id)
+    changed = dict(_changed(before.runtimes, fresh, desired))
+    removed = touched.rows.difference(fresh) & before.runtimes.keys()
+    last_report = max([before.last_report, *(row["report_time"] or 0 for row in rows)])
+    if not changed and not removed:
+        if (plane.revision, last_report) == (before.revision, before.last_report):
+            return before
+        return Fleet(plane.revision, before.runtimes, last_report)
+    kept = {id: runtime for id, runtime in before.runtimes.items() if id not in removed}
+    return Fleet(plane.revision, kept | changed, last_report)
+
+
+def _changed(
+    held: Mapping[str, Runtime], fresh: Mapping[str, Runtime], desired: Mapping[str, Desired]
+) -> Iterator[tuple[str, Runtime]]:
+    """Those that are new or differ from what is `held`: by their rows, or by what they are to run."""
+    for id, runtime in fresh.items():
+        before = held.get(id)
         if id in desired:
             put_desired(runtime, *desired[id])
-        elif held is not None:
-            put_desired(runtime, held.desired_revision, _time(held))
-        last_report = max(last_report, row["report_time"] or 0)
-        if held is None or not _is_same(held, runtime):
-            runtimes[id], is_changed = runtime, True
-    if not is_changed and before.revision == plane.revision and last_report == before.last_report:
-        return before
-    return Fleet(plane.revision, runtimes if is_changed else before.runtimes, last_report)
+        elif before is not None:
+            put_desired(runtime, *_desired(before))
+        if before is None or not _is_same(before, runtime):
+            yield id, runtime
+    for id in desired.keys() & held.keys() - fresh.keys():
+        if desired[id] != _desired(held[id]):
+            runtime = Runtime()
+            runtime.CopyFrom(held[id])
+            put_desired(runtime, *desired[id])
+            yield id, runtime
 
 
 def difference(before: Fleet, now: Fleet) -> Difference:
@@ -120,8 +133,9 @@ def _report_time(runtime: Runtime) -> int:
     return from_timestamp(runtime.status.report_time)
 
 
-def _time(runtime: Runtime) -> int | None:
-    return from_timestamp(runtime.desired_time) if runtime.HasField("desired_time") else None
+def _desired(runtime: Runtime) -> Desired:
+    time = from_timestamp(runtime.desired_time) if runtime.HasField("desired_time") else None
+    return Desired(runtime.desired_revision, time)
 
 
 def _is_same(held: Runtime, runtime: Runtime) -> bool:
