@@ -30,8 +30,8 @@ from tests.unit.cli_nouns.plane import ScriptedPlane
 
 APPLICATION = "1c8fbd5e-3f0c-4a57-8d43-5a1f2f6ad222"
 SINCE = Timestamp(seconds=1893456000)
-SERVING = HealthCheckResponse.ServingStatus.SERVING
-NOT_SERVING = HealthCheckResponse.ServingStatus.NOT_SERVING
+SERVING = HealthCheckResponse.SERVING
+NOT_SERVING = HealthCheckResponse.NOT_SERVING
 BROKEN = Refusal(Reason.REASON_NOT_READY, "the service is stopping")
 REFUSED = Refusal(Reason.REASON_ACCESS_DENIED, "enough for this test")
 
@@ -59,11 +59,12 @@ def delta(*runtimes: Runtime, removed: tuple[str, ...] = ()) -> WatchRuntimesRes
     )
 
 
-def answers(plane: ScriptedPlane, **states: HealthCheckResponse.ServingStatus.ValueType) -> None:
+def answers(plane: ScriptedPlane, **states: int) -> None:
     """Each service says that it is SERVING, save those that are named."""
 
     def check(request: HealthCheckRequest) -> HealthCheckResponse:
-        return HealthCheckResponse(status=states.get(request.service.rpartition(".")[2].lower(), SERVING))
+        service = request.service.rpartition(".")[2].lower()
+        return HealthCheckResponse(status=states.get(service, SERVING))
 
     plane.answers["Check"] = check
 
