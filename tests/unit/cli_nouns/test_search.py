@@ -116,4 +116,4 @@ def test_a_wide_list_of_runtimes_has_what_they_are_to_run(plane: ScriptedPlane, 
     titles, row = run("runtime", "list", "-o", "wide").stdout.splitlines()
     assert row[titles.index("REVISION") :].split()[0] == "7"
     assert row[titles.index("DESIRED") :].split()[0] == "9"
-    assert list(plane.asked("GetRuntime")[0].read_mask.paths) == ["desired_revision"]
+    assert list(plane.asked("GetRuntime")[0].read_mask.paths) == ["desired_revision", "desired_time"]

@@ -1,5 +1,6 @@
 """Staleness: which Runtimes turn STALE, why, and how they turn back."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -336,6 +337,24 @@ async def test_any_instance_takes_back_what_another_turned(watched: Watched) -> 
     other.presence.called(agent(watched.id))
     await other.presence.write_newcomers()
     assert watched.state == READY
+
+
+async def test_sweeps_reports_and_sights_at_the_same_time_leave_no_wrong_state(watched: Watched) -> None:
+    other = Instance(watched)
+    request = ReportConfigurationRequest(runtime_id=watched.id, revision=watched.plane.revision, state=APPLIED)
+    for _ in range(10):
+        for _ in range(2):
+            watched.now += timedelta(minutes=1)
+            await other.presence.end_round()
+        other.presence.called(agent(watched.id))
+        occasion = Occasion(watched.now, DIRECTOR, "call", new_id)
+        await asyncio.gather(
+            watched.director.staleness.sweep(),
+            other.presence.write_newcomers(),
+            watched.plane.database.write(mutate, occasion, report_configuration, request),
+            other.staleness.sweep(),
+        )
+        assert watched.state == READY
 
 
 async def test_nobody_is_stale_because_no_director_ran(watched: Watched) -> None:
