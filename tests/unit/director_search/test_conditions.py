@@ -263,7 +263,7 @@ def test_a_filter_finds(rows: Rows, text: str, names: list[str]) -> None:
     [
         ("nme = x", "there is no field nme to filter by; there are name, description"),
         ("status = x", "there is no field status "),
-        ("state = READ", "expected one of UNSPECIFIED, PENDING, READY, FAILED, not READ"),
+        ("state = READ", "expected one of UNSPECIFIED, PENDING, READY, FAILED, STALE, not READ"),
         ("state = ready", "expected one of"),
         ("state > READY", "state has no order"),
         ("state = R*", "a * stands for any text only where texts are compared by = or !="),
