@@ -8,11 +8,15 @@ from moorage.connector.v1.enrolment_pb2 import PlaneAddresses
 from moorage.director.v1.director_pb2_grpc import DirectorStub
 
 from certs.identity import Identity
+from mesh import telemetry
+from mesh.address import AddressRefused
 from mesh.channel import LiveChannel
 from mesh.exits import Exit, Stopped
 
 CALL_TIMEOUT = 10.0
 """Seconds that one attempt of a call may take."""
+
+_log = telemetry.logger("plane")
 
 
 class Plane:
@@ -55,8 +59,13 @@ class Plane:
     def _moved(self, channel: LiveChannel, party: str, given: PlaneAddresses) -> LiveChannel:
         if self._address(party, given) in ("", channel.address):
             return channel
+        try:
+            moved = self._open(party, given)
+        except AddressRefused as error:  # what the plane says is no reason to lose it
+            _log.warning("the new address cannot be used", party=party, failure=str(error))
+            return channel
         self._left.append(channel)
-        return self._open(party, given)
+        return moved
 
     def _open(self, party: str, given: PlaneAddresses) -> LiveChannel:
         address = self._address(party, given)

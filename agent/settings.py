@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.address import check_addresses
+
 
 @dataclass(frozen=True)
 class AgentSettings:
@@ -18,10 +20,10 @@ class AgentSettings:
     """File with the one-time token, readable by its owner only; it is removed once the agent has enrolled."""
 
     director: str = ""
-    """`host:port` of the Director. Left out, the plane says where it is."""
+    """Where the Director is: `host:port`, `dns:///name:port` or `IP:port,IP:port`. Left out, the plane says it."""
 
     connector: str = ""
-    """`host:port` of the Connector. Left out, the plane says where it is."""
+    """Where the Connector is. Left out, the plane says it."""
 
     hook: tuple[str, ...] = ()
     """Command, in words, that takes each new configuration into use; empty for none. See docs/operating.md."""
@@ -31,3 +33,7 @@ class AgentSettings:
 
     log_level: str = "info"
     """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for an address that is none."""
+        check_addresses(director=self.director, connector=self.connector)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 from cli.output import Output, tell
 from cli.plane.home import Home
 from cli.plane.plane_file import read_plane
+from mesh.address import AddressRefused, target_of
 from mesh.exits import Exit, Stopped
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mesh.errors import Problem
 
 ADDRESSES_FILE = "addresses.json"
-"""Beside an identity that `moorage pair` wrote: the services' addresses as `HOST:PORT`."""
+"""Beside an identity that `moorage pair` wrote: where the services are."""
 
 FIRST_WAIT = timedelta(milliseconds=100)
 LONGEST_WAIT = timedelta(seconds=2)
@@ -64,7 +65,8 @@ class Target:
     identity: Path | None
     """None: the administrator's in the home."""
     addresses: Mapping[str, str | None]
-    """`director`, `connector`, `provisioner` as `HOST:PORT`; None: as the identity's folder or the home say."""
+    """`director`, `connector`, `provisioner`, as `mesh.address` reads them; None: as the identity's folder or the home
+    say."""
     timeout: float
     """Seconds that a call has, its retries included."""
     renews: bool = False
@@ -76,7 +78,7 @@ class Target:
         return self.identity or self.home.identity("admin")
 
     def address(self, service: str) -> str:
-        """`HOST:PORT` of a service: from the command line, else the identity's folder, else the home's plane.
+        """Where a service is: from the command line, else the identity's folder, else the home's plane.
 
         Raises `Stopped` (UNAVAILABLE) where no plane runs in the home, (BAD_INPUT) for addresses that make no sense.
         """
@@ -85,6 +87,10 @@ class Target:
             chosen = _addresses_of(self.identity / ADDRESSES_FILE).get(service)
         if chosen is None:
             chosen = str(getattr(read_plane(self.home.plane), service))
+        try:
+            target_of(chosen)
+        except AddressRefused as error:
+            raise Stopped(Exit.BAD_INPUT, f"the {service.capitalize()} cannot be reached: {error}") from error
         return chosen
 
 

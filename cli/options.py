@@ -16,6 +16,7 @@ from cli.connection import Connection, Target
 from cli.contexts import NAME, Contexts
 from cli.output import FORMATS, Output
 from cli.plane.home import Home
+from mesh.address import AddressRefused, target_of
 from mesh.exits import Exit, Stopped
 
 P = ParamSpec("P")
@@ -44,14 +45,16 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 class Address(click.ParamType[str]):
-    """`HOST:PORT`."""
+    """`HOST:PORT`, `dns:///NAME:PORT`, or a list `IP:PORT,IP:PORT`."""
 
     name = "host:port"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check it; fails as click's types do."""
-        if not re.fullmatch(r"[^\s/@]+:[1-9]\d{0,4}", str(value)):
-            self.fail(f"{value} is not HOST:PORT.", param, ctx)
+        try:
+            target_of(str(value))
+        except AddressRefused as error:
+            self.fail(f"{error}.", param, ctx)
         return str(value)
 
 

@@ -5,11 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from certs.spiffe import Kind
+from mesh.address import check_addresses
 
 
 @dataclass(frozen=True)
 class ConnectorSettings:
-    """Times are in seconds, addresses are `host:port`."""
+    """Times are in seconds, addresses are `host:port` where nothing else is said."""
 
     identity: Path
     """Folder with the Connector's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
@@ -34,16 +35,17 @@ class ConnectorSettings:
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
 
     director_address: str = "127.0.0.1:7443"
-    """The Director, as the Connector and every party that enrols reach it."""
+    """The Director, as the Connector and every party that enrols reach it: `host:port`, `dns:///name:port` for all
+    addresses of a name, or `IP:port,IP:port` for those of a list."""
 
     connector_address: str = "127.0.0.1:7444"
-    """The mTLS listener as parties reach it."""
+    """The mTLS listener as parties reach it, in the same forms."""
 
     enrolment_address: str = "127.0.0.1:7445"
     """The enrolment listener as newcomers reach it; one-time tokens carry it."""
 
     provisioner_address: str = "127.0.0.1:7446"
-    """The Provisioner as parties reach it."""
+    """The Provisioner as parties reach it, in the same forms."""
 
     instance_id: str = ""
     """Which of those on one PostgreSQL this Connector is, the same after each restart. Unless set, the name of its host
@@ -174,6 +176,14 @@ class ConnectorSettings:
 
     log_level: str = "info"
     """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for an address that is none."""
+        check_addresses(
+            director_address=self.director_address,
+            connector_address=self.connector_address,
+            provisioner_address=self.provisioner_address,
+        )
 
     def lifetime(self, kind: Kind) -> timedelta:
         """How long a certificate of this kind of party lives, unless its ceiling is lower."""

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mesh.address import check_addresses
+
 
 @dataclass(frozen=True)
 class DirectorSettings:
-    """Times are in seconds, addresses are `host:port`."""
+    """Times are in seconds, addresses are `host:port` where nothing else is said."""
 
     identity: Path
     """Folder with the Director's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
@@ -31,7 +33,8 @@ class DirectorSettings:
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
 
     connector_address: str = "127.0.0.1:7444"
-    """The Connector's mTLS listener, which says what is revoked and is told what was deleted."""
+    """The Connector's mTLS listener, which says what is revoked and is told what was deleted: `host:port`,
+    `dns:///name:port` for all addresses of a name, or `IP:port,IP:port` for those of a list."""
 
     connection_age: float = 3600.0
     """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
@@ -120,3 +123,7 @@ class DirectorSettings:
 
     log_level: str = "info"
     """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for an address that is none."""
+        check_addresses(connector_address=self.connector_address)

@@ -1,12 +1,14 @@
 """The one channel builder: mTLS, keepalive, limits, and a channel that follows its identity through renewals."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
 
 from certs.identity import Identity, LoadedIdentity
+from mesh.address import target_of
 from mesh.limits import MAX_TRANSPORT_BYTES
 
 Stub = TypeVar("Stub")
@@ -14,7 +16,7 @@ Stub = TypeVar("Stub")
 CLOSE_GRACE = 30.0
 """Seconds that calls on a replaced channel have to end."""
 
-OPTIONS = (
+OPTIONS: tuple[tuple[str, int | str], ...] = (
     # http_proxy and its like would catch even calls to localhost.
     ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MAX_TRANSPORT_BYTES),
@@ -31,27 +33,35 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
+_GO_ROUND = ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]}))
+"""A connection to each instance; each call goes to the next one that is there."""
+
 
 def open_channel(address: str, identity: LoadedIdentity) -> grpc.aio.Channel:
-    """A channel to `host:port` that shows `identity` and trusts the roots in its bundle, and no others."""
+    """A channel to an address (`mesh.address`) that shows `identity` and trusts the roots in its bundle, and no others.
+
+    Raises `AddressRefused`.
+    """
     credentials = grpc.ssl_channel_credentials(
         root_certificates=identity.bundle_pem, private_key=identity.key_pem, certificate_chain=identity.chain_pem
     )
-    return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+    return _open(address, credentials)
 
 
 def open_pinned_channel(address: str, roots_pem: bytes) -> grpc.aio.Channel:
-    """A channel to `host:port` that shows no identity and trusts only `roots_pem`: for enrolment."""
-    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(roots_pem), options=OPTIONS)
+    """A channel that shows no identity and trusts only `roots_pem`: for enrolment. Raises `AddressRefused`."""
+    return _open(address, grpc.ssl_channel_credentials(roots_pem))
 
 
 class LiveChannel:
     """A channel that is replaced once its identity on disk is: the next call uses the new one.
 
-    Calls under way on the old channel end on it; it is closed `CLOSE_GRACE` seconds later at most.
+    Calls under way on the old channel end on it; it is closed `CLOSE_GRACE` seconds later at most. Raises
+    `AddressRefused` for an `address` that is none (`mesh.address`).
     """
 
     def __init__(self, address: str, identity: Identity) -> None:
+        target_of(address)
         self.address = address
         self.identity = identity
         self._generation = ""
@@ -92,3 +102,13 @@ class LiveChannel:
             task = asyncio.get_running_loop().create_task(channel.close(CLOSE_GRACE))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _open(address: str, credentials: grpc.ChannelCredentials) -> grpc.aio.Channel:
+    target, options = target_of(address), OPTIONS
+    if target.several:
+        options = (*options, _GO_ROUND)
+    if target.authority is not None:
+        # The host that certificates are looked at for. Without it gRPC takes the whole list for a host's name.
+        options = (*options, ("grpc.default_authority", target.authority))
+    return grpc.aio.secure_channel(target.uri, credentials, options=options)

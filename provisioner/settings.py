@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.address import check_addresses
+
 
 @dataclass(frozen=True)
 class ProvisionerSettings:
-    """Times are in seconds, addresses are `host:port`."""
+    """Times are in seconds, addresses are `host:port` where nothing else is said."""
 
     identity: Path
     """Folder with the Provisioner's own certificate (`tls.crt`, `tls.key`, `ca.crt`), which has DNS or IP names."""
@@ -27,10 +29,11 @@ class ProvisionerSettings:
     """Where Prometheus may scrape, over plain HTTP; empty for nowhere."""
 
     director_address: str = "127.0.0.1:7443"
-    """The Director, as the Provisioner and the agents that it starts reach it."""
+    """The Director, as the Provisioner and the agents that it starts reach it: `host:port`, `dns:///name:port` for all
+    addresses of a name, or `IP:port,IP:port` for those of a list."""
 
     connector_address: str = "127.0.0.1:7444"
-    """The Connector's mTLS listener, as the Provisioner and the agents that it starts reach it."""
+    """The Connector's mTLS listener, as the Provisioner and the agents that it starts reach it, in the same forms."""
 
     connection_age: float = 3600.0
     """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
@@ -69,3 +72,7 @@ class ProvisionerSettings:
 
     log_level: str = "info"
     """debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for an address that is none."""
+        check_addresses(director_address=self.director_address, connector_address=self.connector_address)

@@ -57,7 +57,8 @@ _HEADER = """\
 #
 # A section belongs to one service, which reads no other; put together in one file or apart, as you like. What is
 # switched off by a # is the default. MOORAGE_<SECTION>_<FIELD>, such as MOORAGE_DIRECTOR_LISTEN, stands above the
-# file. Times are in seconds, addresses are host:port. moorage.toml beside this file is a short one to begin with.
+# file. Times are in seconds, addresses are host:port where nothing else is said. moorage.toml beside this file is a
+# short one to begin with.
 """
 
 

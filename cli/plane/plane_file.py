@@ -14,6 +14,7 @@ class Plane:
     """The services' addresses as `HOST:PORT`, the trust domain, the root's SHA-256 (hexadecimal), process ids."""
 
     director: str
+    """With several Directors, the list of them: `IP:PORT,IP:PORT`."""
     connector: str
     enrolment: str
     provisioner: str

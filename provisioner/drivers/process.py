@@ -37,7 +37,7 @@ def agent_command(configuration: Path) -> Sequence[str]:
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """What every agent is told, beside who it is. Addresses are `host:port`."""
+    """What every agent is told, beside who it is. Addresses are as `mesh.address` reads them."""
 
     director: str
     connector: str

@@ -71,6 +71,13 @@ def test_addresses_that_make_no_sense_are_bad_input(home: Home, tmp_path: Path) 
     assert refused.value.code is Exit.BAD_INPUT
 
 
+def test_an_address_that_is_none_is_bad_input_with_what_is_wrong(home: Home, tmp_path: Path) -> None:
+    (tmp_path / ADDRESSES_FILE).write_text(json.dumps({"director": "a:1,b:1"}))
+    with pytest.raises(Stopped, match="the Director cannot be reached: 'a:1' of 'a:1,b:1' is no IP:port") as refused:
+        Target(home, tmp_path, NOBODY, 1).address("director")
+    assert refused.value.code is Exit.BAD_INPUT
+
+
 def test_a_home_without_a_plane_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="moorage up") as refused:
         Target(Home(tmp_path), None, NOBODY, 1).address("director")

@@ -67,7 +67,10 @@ Global___IssuedIdentity: _TypeAlias = IssuedIdentity  # noqa: Y015
 
 @_typing.final
 class PlaneAddresses(_message.Message):
-    """PlaneAddresses says where the services are, each as `host:port`."""
+    """PlaneAddresses says where the services are, each as `host:port`. Where there are several Directors, Connectors or
+    Provisioners it may be `dns:///name:port`, for every address of a name, or a list `IP:port,IP:port`: connect to each,
+    and go to another where one is away (gRPC's round_robin). The certificates of those in a list all have the first IP.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,7 +83,7 @@ class PlaneAddresses(_message.Message):
     connector: _builtins.str
     """The Connector's mTLS listener."""
     enrolment: _builtins.str
-    """The Connector's enrolment listener."""
+    """The Connector's enrolment listener, always `host:port`."""
     provisioner: _builtins.str
     """The Provisioner."""
     def __init__(
