@@ -69,7 +69,10 @@ class ConfigurationStream:
             while True:
                 self._renewed.clear()
                 failure = await self._stream(wait_for_ready)
-                if failure is not None:
+                if failure is not None and failure.orderly:
+                    wait_for_ready = False
+                    await self._resume(failure)
+                elif failure is not None:
                     # A try that fails at once says why; the next one waits for the connection, and so comes in time.
                     wait_for_ready = not wait_for_ready
                     await self._pause(failure)
@@ -96,7 +99,7 @@ class ConfigurationStream:
             return None
         if watch.failure.broke_contract:
             self._held = None
-        if watch.seconds_open >= STEADY:
+        if watch.failure.orderly or watch.seconds_open >= STEADY:
             self._backoff.reset()
         return watch.failure
 
@@ -126,9 +129,18 @@ class ConfigurationStream:
         if watch is not None:
             await watch.end()
 
+    async def _resume(self, end: StreamEnded) -> None:
+        """Wait for as long as the Director asks those to whom it says good-bye, and no longer."""
+        wait = end.retry_after.total_seconds() if end.retry_after is not None else self._backoff.next()
+        _log.info("the stream is resumed", because=end.message, next_try_in=wait)
+        await self._rest(wait)
+
     async def _pause(self, failure: StreamEnded) -> None:
         wait = self._backoff.next(failure.retry_after)
         _log.warning("no configuration stream", failure=failure.message, reason=failure.reason, next_try_in=wait)
+        await self._rest(wait)
+
+    async def _rest(self, wait: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._renewed.wait()

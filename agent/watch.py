@@ -8,6 +8,7 @@ from datetime import timedelta
 import grpc
 from moorage.director.v1.configuration_pb2 import ConfigurationKind, ResumePoint, WatchConfigurationRequest
 from moorage.director.v1.director_pb2_grpc import DirectorStub
+from moorage.errors.v1.errors_pb2 import Reason
 
 from agent.assembly import Assembly, StreamRefused
 from agent.configuration import Configuration
@@ -27,6 +28,8 @@ class StreamEnded:
     retry_after: timedelta | None = None
     broke_contract: bool = False
     """What it brought is not to be built upon."""
+    orderly: bool = False
+    """The Director had taken it, and asked to come again: it is old, or the Director stops. That is no failure."""
 
 
 class Watch:
@@ -104,7 +107,9 @@ class Watch:
             return StreamEnded(str(error), error.reason, broke_contract=True)
         except grpc.aio.AioRpcError as error:
             problem = Problem.of(error)
-            return StreamEnded(f"{problem.code.name}: {problem.message}", problem.reason, problem.retry_after)
+            orderly = self._accepted_at > 0 and problem.is_reason(Reason.REASON_NOT_READY)
+            message = f"{problem.code.name}: {problem.message}"
+            return StreamEnded(message, problem.reason, problem.retry_after, orderly=orderly)
         except TimeoutError:
             return StreamEnded(f"the Director did not answer within {CONNECT_TIMEOUT:g} s")
         except asyncio.CancelledError:

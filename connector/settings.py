@@ -62,8 +62,8 @@ class ConnectorSettings:
     """Whether a database of an earlier release is migrated at the start; `moorage connector migrate` does it apart."""
 
     connection_age: float = 3600.0
-    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
-    one."""
+    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new one,
+    and a stream is, for its reader to resume it."""
 
     token_ttl: float = 3600.0
     """How long a one-time token works when whoever asks for it does not say, and the kind of party has no time of its

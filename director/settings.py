@@ -37,8 +37,8 @@ class DirectorSettings:
     `dns:///name:port` for all addresses of a name, or `IP:port,IP:port` for those of a list."""
 
     connection_age: float = 3600.0
-    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new
-    one."""
+    """After how long, more or less a tenth, a connection with a certificate is ended, for its party to make a new one,
+    and a stream is, for its reader to resume it."""
 
     revocations_max_age: float = 0.0
     """How old the list of what was revoked may be for calls to be answered at all; 0 for as old as it is."""

@@ -6,8 +6,8 @@
 4. access      the contract's rule for the method (`moorage.access.v1`), before and after the request is read
 5. validation  the request's bytes, size, and the contract's rules for its fields (protovalidate)
 
-The handler comes last. A stream ends by itself when its caller's certificate does, at once when that is revoked, and
-when the server drains.
+The handler comes last. A stream ends by itself when its caller's certificate does or it has reached its age, at once
+when that certificate is revoked, and when the server drains.
 """
 
 import asyncio
@@ -67,7 +67,10 @@ class CallObserver:
 
 
 class Pipeline(grpc.aio.ServerInterceptor):
-    """One server's pipeline. `drain` ends its streams and turns new calls away."""
+    """One server's pipeline. `drain` ends its streams and turns new calls away.
+
+    `stream_age` is for how many seconds a stream lasts, more or less a tenth; None for as long as it may.
+    """
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         clock: Clock,
         observer: CallObserver,
         revocations: Revocations | None = None,
+        stream_age: float | None = None,
     ) -> None:
         self._rules = rules
         self._peers = peers
@@ -84,7 +88,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self._validator = Validator()
         self._unknown_record = Record("unknown")
         self._wrapped: dict[str, Handler] = {}
-        self._streams = Streams(clock)
+        self._streams = Streams(clock, stream_age)
         self._draining = False
         if revocations is not None:
             revocations.on_change(lambda: self._streams.look_again(self._check))

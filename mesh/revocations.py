@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
+import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
@@ -36,7 +37,7 @@ from mesh import telemetry
 from mesh.backoff import Backoff
 from mesh.call import Caller
 from mesh.channel import LiveChannel
-from mesh.errors import Refusal, cause_of
+from mesh.errors import Problem, Refusal, cause_of
 from mesh.run import in_background
 
 SILENCE = 15.0
@@ -294,6 +295,7 @@ class RevocationWatch:
         self._tried = asyncio.Event()
         self._heard = asyncio.Event()
         self._failing = False
+        self._fresh = False
         telemetry.REVOCATIONS_AGE.set_function(self._age_seconds)
 
     async def first(self, within: float = FIRST_WAIT) -> None:
@@ -311,13 +313,14 @@ class RevocationWatch:
 
     async def _keep_following(self) -> NoReturn:
         while True:
+            self._fresh, orderly = False, False
             try:
                 await self._follow()
                 failure = "the stream ended"
             except Exception as error:  # whatever it is: the next try must come
-                failure = cause_of(error)
+                failure, orderly = cause_of(error), self._fresh and _asks_to_come_again(error)
             self._tried.set()
-            if not self._failing:
+            if not self._failing and not orderly:
                 self._failing = True
                 _log.warning("revocations are not heard of", failure=failure)
             await asyncio.sleep(self._backoff.next())
@@ -334,6 +337,7 @@ class RevocationWatch:
                     self._note_success()
 
     def _note_success(self) -> None:
+        self._fresh = True
         self._backoff.reset()
         self._tried.set()
         self._heard.set()
@@ -371,6 +375,10 @@ class RevocationWatch:
     def _age_seconds(self) -> float:
         age = self._revocations.age()
         return float("inf") if age is None else age.total_seconds()
+
+
+def _asks_to_come_again(error: Exception) -> bool:
+    return isinstance(error, grpc.RpcError) and Problem.of(error).is_reason(Reason.REASON_NOT_READY)
 
 
 def of_connector(channel: LiveChannel) -> Source:

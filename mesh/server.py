@@ -69,8 +69,8 @@ class MeshServer:
 
     `enrolment` listeners ask for no client certificate and send the whole chain, root included, so that a client that
     only has a pin can check it; they offer neither health nor reflection. `revocations` is asked about each caller, and
-    `uses` is told of each certificate. Connections last for `connection_age` seconds, give or take a tenth; a stream
-    that is open then goes on.
+    `uses` is told of each certificate. Connections last for `connection_age` seconds, give or take a tenth, and
+    so do streams, whose readers then resume over another one.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class MeshServer:
         trust_domain = self._certificates.loaded.spiffe_id.trust_domain
         rules = AccessRules.of(each.descriptor for each in services)
         peers = Peers(trust_domain, clock, uses)
-        self._pipeline = Pipeline(rules, peers, clock, observer or CallObserver(), revocations)
+        self._pipeline = Pipeline(rules, peers, clock, observer or CallObserver(), revocations, connection_age)
         options = _enrolment_options() if enrolment else _options(connection_age)
         self._server = grpc.aio.server(interceptors=(self._pipeline,), options=options)
         for service in services:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 from moorage.errors.v1.errors_pb2 import Reason
@@ -19,32 +20,54 @@ WRITE_TIMEOUT = 30.0
 DRAIN_SPREAD = 1.0
 """Seconds over which a draining server ends its streams, so that their readers do not all come back at once."""
 
+AGE_SPREAD = 0.1
+"""By what part of its age, more or less, the end of a stream is moved at random: those that began together, after a
+restart, do not end together."""
+
+RESUME_AFTER = timedelta(milliseconds=20)
+"""What readers whose stream has reached its age are asked to wait: as good as nothing."""
+
 Check = Callable[[str, Caller | None], None]
 """Raises `Refusal` where the caller, of the method, is not to be answered any more."""
 
 
 class Stream:
-    """One open stream. It lasts as long as its caller's certificate, unless something ends it."""
+    """One open stream. It lasts for `age` seconds or as long as its caller's certificate, unless something ends it."""
 
-    __slots__ = ("_alarm", "_clock", "_ending", "_limit", "_loop", "_writing_since", "caller", "method", "task")
+    __slots__ = (
+        "_alarm",
+        "_clock",
+        "_ending",
+        "_limit",
+        "_loop",
+        "_old_at",
+        "_writing_since",
+        "caller",
+        "method",
+        "task",
+    )
 
-    def __init__(self, method: str, limit: asyncio.Timeout, task: asyncio.Task[Any], clock: Clock) -> None:
+    def __init__(self, method: str, limit: asyncio.Timeout, task: asyncio.Task[Any], clock: Clock, age: float) -> None:
         self.method = method
         self.task = task
         self.caller: Caller | None = None
         self._limit = limit
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._old_at = self._loop.time() + age
         self._writing_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Refusal | None = None
 
     def admitted(self, caller: Caller | None) -> None:
-        """Say whose it is: from now on it ends with that party's certificate."""
+        """Say whose it is: from now on it ends with that party's certificate, or at its age."""
         self.caller = caller
-        if caller is not None and self._ending is None:
+        end = self._old_at
+        if caller is not None:
             left = caller.not_after - self._clock()
-            self._limit.reschedule(self._loop.time() + left.total_seconds())
+            end = min(end, self._loop.time() + left.total_seconds())
+        if self._ending is None and end < inf:
+            self._limit.reschedule(end)
 
     def writing(self) -> None:
         """A message is about to be written: its reader has `WRITE_TIMEOUT` to take it."""
@@ -77,6 +100,8 @@ class Stream:
             return self._ending
         if self.caller is not None and self.caller.not_after <= self._clock():
             return Refusal(Reason.REASON_CERTIFICATE_EXPIRED, f"the certificate ended at {self.caller.not_after}")
+        if self._old_at <= self._loop.time():
+            return Refusal(Reason.REASON_NOT_READY, "the stream has reached its age", retry_after=RESUME_AFTER)
         return Refusal(
             Reason.REASON_NOT_READY,
             f"the reader took no message for {WRITE_TIMEOUT:.0f} s",
@@ -96,10 +121,15 @@ class Stream:
 
 
 class Streams:
-    """All that are open on one server."""
+    """All that are open on one server. Each lasts for `age` seconds, more or less a tenth; None for as long as it may.
 
-    def __init__(self, clock: Clock) -> None:
+    So readers that came to one instance while another was away spread over both again. `jitter()` is from 0 to 1.
+    """
+
+    def __init__(self, clock: Clock, age: float | None = None, jitter: Callable[[], float] = random.random) -> None:
         self._clock = clock
+        self._age = inf if age is None else age
+        self._jitter = jitter
         self._open: set[Stream] = set()
 
     @contextmanager
@@ -107,7 +137,8 @@ class Streams:
         """One more, which is the task at hand, for as long as the `with` lasts; `limit` is what ends it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine of grpc's server runs in a task
-        stream = Stream(method, limit, task, self._clock)
+        age = self._age * (1 + AGE_SPREAD * (2 * self._jitter() - 1))
+        stream = Stream(method, limit, task, self._clock, age)
         self._open.add(stream)
         try:
             yield stream

@@ -39,7 +39,7 @@ class Stream:
     """One open stream."""
 
     request: WatchConfigurationRequest
-    to_send: "asyncio.Queue[Messages | None]" = field(default_factory=asyncio.Queue)
+    to_send: "asyncio.Queue[Messages | Refusal | None]" = field(default_factory=asyncio.Queue)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -99,6 +99,8 @@ class DirectorDouble(DirectorServicer):
         self.streams.put_nowait(stream)
         try:
             while (messages := await stream.to_send.get()) is not None:
+                if isinstance(messages, Refusal):
+                    raise messages
                 for each in messages:
                     yield each
         finally:

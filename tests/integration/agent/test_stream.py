@@ -196,6 +196,21 @@ async def test_the_director_says_when_to_come_again(at: Scene) -> None:
     assert at.backoff.at_least == [wait]
 
 
+async def test_a_stream_that_the_director_ends_in_order_is_resumed_as_it_says_and_is_no_failure(at: Scene) -> None:
+    at.director.change({1: 1})
+    at.start()
+    await at.configurations.get()
+    for _ in range(3):
+        stream = await at.opened()
+        wait = timedelta(milliseconds=1)
+        stream.to_send.put_nowait(Refusal(Reason.REASON_NOT_READY, "the stream has reached its age", retry_after=wait))
+    assert (await at.opened()).resumed_from == 2
+    assert at.backoff.at_least == []
+    at.director.change({1: 2})
+    assert await at.configurations.get() == whole({1: 2}, 3)
+    assert (at.counts.streams_opened, at.counts.snapshots) == (4, 1)
+
+
 @pytest.mark.check("streaming-17")
 async def test_a_renewal_opens_the_next_stream_before_it_ends_the_one_before(at: Scene) -> None:
     at.director.change({1: 1})

@@ -11,6 +11,7 @@ from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest
 from moorage.director.v1.director_pb2_grpc import DirectorStub
 
 from certs.identity import LoadedIdentity
+from mesh.streams import RESUME_AFTER
 from tests.integration.mesh.conftest import Mesh, problem_of
 from tests.support.revocations import DELTA, message, snapshot
 from tests.support.wait import eventually
@@ -31,20 +32,13 @@ async def test_a_connection_is_ended_at_its_age_and_no_call_fails_for_it(mesh_se
 
 
 @pytest.mark.parametrize("connection_age", [1.0])
-async def test_a_stream_goes_on_beyond_the_age_of_its_connection(mesh_server: Mesh) -> None:
-    stub, connections = mesh_server.stub("runtime", ID), mesh_server.director.connections
-    stream: Any = stub.WatchConfiguration(WatchConfigurationRequest(runtime_id=ID))
+async def test_a_stream_ends_at_its_age_and_its_reader_is_asked_to_resume_at_once(mesh_server: Mesh) -> None:
+    stub = mesh_server.stub("runtime", ID)
+    stream: Any = stub.WatchConfiguration(WatchConfigurationRequest(runtime_id=ID), timeout=20)
     await stream.read()
-    other = mesh_server.stub("admin", "ann")
-
-    async def moved() -> bool:
-        await other.GetApplication(GET)
-        return len(set(connections)) > 2
-
-    await eventually("others call over a third connection", moved)
-    mesh_server.director.more.set()
-
-    assert (await stream.read()).revision == 2
+    problem = await problem_of(stream.read())
+    assert (problem.reason, problem.message) == ("NOT_READY", "the stream has reached its age")
+    assert problem.retry_after == RESUME_AFTER
 
 
 @pytest.mark.parametrize("revoked", ["serial", "authority"])

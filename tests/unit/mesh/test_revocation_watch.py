@@ -7,12 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from grpc.aio import Metadata
 from moorage.connector.v1.revocation_pb2 import RevocationResumePoint, WatchRevocationsResponse
+from moorage.errors.v1.errors_pb2 import Reason
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from mesh.backoff import Backoff
+from mesh.errors import Refusal
 from mesh.revocations import Revocations, RevocationWatch
 from tests.support.revocations import BOOKMARK, DELTA, OTHER_LEDGER, SNAPSHOT, message, snapshot
 from tests.support.wait import eventually
@@ -122,6 +126,29 @@ async def test_what_cannot_be_heard_from_is_told_once() -> None:
         async with watching(Script(*away, [snapshot()]), revocations := Revocations()):
             await until("the list came", lambda: held(revocations) == 1)
     assert events(lines) == ["revocations are not heard of", "revocations are heard of again"]
+
+
+async def test_a_stream_that_ends_in_order_is_resumed_and_nothing_is_told() -> None:
+    source, revocations = Script([snapshot(), not_ready()], [message(BOOKMARK, 2)]), Revocations()
+    with capture_logs() as lines:
+        async with watching(source, revocations):
+            await until("it went on", lambda: held(revocations) == 2)
+    assert events(lines) == []
+
+
+async def test_a_connector_that_turns_away_before_it_says_anything_is_told_of() -> None:
+    source, revocations = Script([not_ready()], [snapshot()]), Revocations()
+    with capture_logs() as lines:
+        async with watching(source, revocations):
+            await until("the list came", lambda: held(revocations) == 1)
+    assert events(lines) == ["revocations are not heard of", "revocations are heard of again"]
+
+
+def not_ready() -> grpc.aio.AioRpcError:
+    """What a client sees of a stream that is old, or whose server stops."""
+    status = Refusal(Reason.REASON_NOT_READY, "the stream has reached its age").to_status()
+    details = Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), details)
 
 
 def held(revocations: Revocations) -> int | None:
