@@ -28,6 +28,10 @@ CALL_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
 )
 STREAMS = Gauge("moorage_open_streams", "Streams that are open now.", ["method"])
+STREAMS_WAITING = Gauge("moorage_streams_waiting", "Configuration streams that wait to be opened now.")
+STREAMS_TURNED_AWAY = Counter(
+    "moorage_streams_turned_away_total", "Configuration streams that were refused because too many waited already."
+)
 CERTIFICATE_NOT_AFTER = Gauge(
     "moorage_certificate_not_after_seconds", "When the service's own certificate ends, Unix time."
 )

@@ -4,5 +4,6 @@
 - `view` keeps what is streamed now: each distinct set of groups is one View, however many Runtimes share it
 - `encoding` makes the bytes that go over the wire
 - `subscription` is one reader: a slot with the latest state, never a queue
+- `admission` says how many may wait to be opened
 - `hub` is the one loop that turns readings into new states, and the door for everybody else
 """

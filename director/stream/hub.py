@@ -22,6 +22,7 @@ from moorage.errors.v1.errors_pb2 import Reason
 
 from director.store.changes import TOPIC
 from director.stream import log_reader
+from director.stream.admission import Admission
 from director.stream.encoding import Encoding
 from director.stream.log_reader import Arrival, Reading
 from director.stream.subscription import Subscription
@@ -43,6 +44,7 @@ class Hub:
     `bookmark_interval`: seconds after which an idle reader is told how far it is; each wait is 0.5 to 1 times that.
     `poll_interval`: seconds after which the log is read though nobody said that it grew.
     `open_deadline`: seconds within which a stream has begun or is refused.
+    `most_waiting`: streams that may wait to begin; those beyond them are refused at once (`director.stream.admission`).
     `chunk_bytes`: about the most that one message has.
     `retry_after`: seconds that readers are asked to wait when they are turned away; each 0.5 to 1.5 times that.
     `jitter()`: 0 to 1. `now()`: seconds of a clock that only goes forward.
@@ -55,6 +57,7 @@ class Hub:
         bookmark_interval: float = 60.0,
         poll_interval: float = 1.0,
         open_deadline: float = 10.0,
+        most_waiting: int = 1000,
         chunk_bytes: int = 1024 * 1024,
         retry_after: float = 1.0,
         jitter: Callable[[], float] = random.random,
@@ -66,6 +69,7 @@ class Hub:
         self._chunk_bytes = chunk_bytes
         self._retry_after = retry_after
         self._jitter = jitter
+        self._admission = Admission(most_waiting, retry_after, jitter)
         self._now = now
         self._log = Follower(self._advance, "stream hub", _log, poll_interval=poll_interval, random=jitter)
         self._open: set[Subscription] = set()
@@ -127,12 +131,14 @@ class Hub:
         """
         if not self._log.is_followed:
             raise self._not_ready("the service does not stream now")
+        self._admission.check()
         resume = request.resume if request.HasField("resume") else None
         arrival = Arrival(request.runtime_id, resume, request.credentials_revision)
         now = self._now if by_agent else None
         subscription = Subscription(arrival, self._current_head, self._bookmark_after, now)
         deadline = asyncio.get_running_loop().call_later(self._open_deadline, self._give_up, subscription)
         self._open.add(subscription)
+        self._admission.enter(subscription)
         self._arrivals.append(subscription)
         self._log.wake()
         try:
@@ -142,6 +148,7 @@ class Hub:
         finally:
             deadline.cancel()
             subscription.close()
+            self._admission.leave((subscription,))
             self._open.discard(subscription)
             self._departures.append(subscription)
 
@@ -162,6 +169,7 @@ class Hub:
             raise
         try:
             self._take_in(reading, arriving)
+            self._admission.leave(arriving)
         except Exception:
             # Views that were taken in by half cannot be trusted: the readers come again, and all is built anew.
             self._turn_away("the stream was interrupted")

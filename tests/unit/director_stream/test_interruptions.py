@@ -89,6 +89,42 @@ async def test_a_stream_that_cannot_begin_is_refused_and_never_empty(
     assert reader.messages == []
 
 
+async def test_streams_for_which_there_is_no_room_are_refused_at_once_and_the_others_begin(
+    database: Database, story: Story, start_hub: Callable[..., Any], read: MakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = await start_hub(most_waiting=2, jitter=lambda: 0.0)
+    reads = FailingReads(database, monkeypatch)
+    waiting = [read(story.runtime, hub) for _ in range(2)]
+    turned_away = [read(story.other_runtime, hub) for _ in range(2)]
+    for reader in (*waiting, *turned_away):
+        reader.connect()
+    for reader in turned_away:
+        await reader.until(lambda each: each.refusal is not None)
+        assert reader.refusal is not None
+        assert reader.refusal.reason == Reason.REASON_NOT_READY
+        assert reader.messages == []
+    assert all(reader.connected for reader in waiting)
+    reads.failing = False
+    await up_to_date(database, *waiting)
+    for reader in turned_away:
+        reader.connect()
+    await up_to_date(database, *turned_away)
+
+
+async def test_a_reader_that_no_longer_waits_makes_room(
+    database: Database, story: Story, start_hub: Callable[..., Any], read: MakeReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = await start_hub(most_waiting=1, jitter=lambda: 0.0)
+    reads = FailingReads(database, monkeypatch)
+    first, second = read(story.runtime, hub), read(story.runtime, hub)
+    first.connect()
+    await reads.failed_again.wait()
+    await first.disconnect()
+    second.connect()
+    reads.failing = False
+    await up_to_date(database, second)
+
+
 async def test_the_log_is_followed_though_nobody_says_that_it_grew(
     database: Database, story: Story, start_hub: Callable[..., Any], read: MakeReader
 ) -> None:
