@@ -171,6 +171,7 @@ async def _start_background(
     in_background(stack, _work(durable, delivery, retrieval, departures))
     retention = Retention(
         changes=timedelta(seconds=settings.change_retention),
+        revisions=settings.change_retention_revisions,
         replies=timedelta(seconds=settings.reply_retention),
         notices=timedelta(seconds=settings.notice_retention),
     )

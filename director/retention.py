@@ -1,25 +1,31 @@
 """Forgetting in time: old changes, first answers and settled notices, so that the database does not grow for ever.
 
-Each round also counts anew what the plane's row has the numbers of.
+Each round also counts anew what the plane's row has the numbers of. Between two rounds the length of the change log is
+looked at, too: it never has more revisions than are to be kept and those of the last `LOOK`, and of the moment that it
+takes to forget these. Streams go on meanwhile. Each unit of work that shortens the log moves the horizon with it in one
+commit, so a reading that finds the log too short for it knows that, and reads what it streams anew.
 """
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from certs.clock import Clock
 from director.store import Transaction, replies
 from director.store.changes import recount
-from director.store.retention import forget_changes, forget_notices
+from director.store.retention import forget_all_but, forget_changes, forget_notices
 from director.times import to_micros
 from mesh import telemetry
 from mesh.database import Database
 
 INTERVAL = timedelta(minutes=10)
 """Time between two rounds, give or take a fifth."""
+
+LOOK = timedelta(seconds=10)
+"""Time between two looks at how long the log is, give or take a fifth."""
 
 MOST_REVISIONS = 1000
 """Revisions that one unit of work forgets: mutations wait for no longer than that takes."""
@@ -33,6 +39,9 @@ class Retention:
 
     changes: timedelta
     """The change log, and with it memberships that have ended."""
+
+    revisions: int
+    """How many revisions the change log has at most, however young; 0 for as many as there are."""
 
     replies: timedelta
     """First answers to requests with a request id."""
@@ -67,6 +76,7 @@ class Forgetting:
     async def forget(self) -> None:
         """One round; raises `Refusal` (DATABASE_UNAVAILABLE)."""
         now = self._clock()
+        await self.shorten()
         before = to_micros(now - self._retention.changes)
         while await self._database.write(forget_changes, before, MOST_REVISIONS):
             pass
@@ -76,11 +86,22 @@ class Forgetting:
         if await self._database.write(recount):
             _log.info("counted anew")
 
+    async def shorten(self) -> None:
+        """Forget the revisions that are too many; raises `Refusal` (DATABASE_UNAVAILABLE)."""
+        kept = self._retention.revisions
+        while kept and await self._database.write(forget_all_but, kept, MOST_REVISIONS):
+            pass
+
     async def _go_round(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repeat(self.shorten, LOOK))
+            group.create_task(self._repeat(self.forget, INTERVAL))
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], interval: timedelta) -> None:
         while True:
-            await asyncio.sleep(INTERVAL.total_seconds() * (0.8 + 0.4 * self._jitter()))
+            await asyncio.sleep(interval.total_seconds() * (0.8 + 0.4 * self._jitter()))
             try:
-                await self.forget()
+                await work()
             except Exception as error:  # whatever it is: the next round must come
                 _log.warning("could not forget", error=str(error) or type(error).__name__)
 

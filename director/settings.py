@@ -64,6 +64,10 @@ class DirectorSettings:
     change_retention: float = 7 * 86400.0
     """How long the change log is kept; a Runtime that was away for longer is sent a snapshot."""
 
+    change_retention_revisions: int = 1_000_000
+    """How many revisions of it are kept at most, however young they are; 0 for as many as there are. A burst may go
+    beyond that for ten seconds."""
+
     reply_retention: float = 86400.0
     """How long a repeated `request_id` is given its first answer."""
 

@@ -32,10 +32,16 @@ def read_round(tx: Transaction, watched: Mapping[str, View], arriving: Collectio
     """Read the views of those who arrive, and of the `watched` those that the changes after `since` touch.
 
     A change of some Runtimes costs as many rows as there are Applications, among the watched, that serve them; an
-    Application whose own memberships changed is read whole.
+    Application whose own memberships changed is read whole, and so is each where the log no longer goes back to
+    `since`.
     """
-    revision = read_plane(tx).revision
-    touched = _Touched() if since is None or since == revision else _Touched.by(read_since(tx, since, revision))
+    plane = read_plane(tx)
+    revision = plane.revision
+    touched = _Touched()
+    if since is not None and since < plane.horizon:
+        touched.applications.update(watched)
+    elif since is not None and since != revision:
+        touched = _Touched.by(read_since(tx, since, revision))
     whole = (touched.applications & watched.keys()).union(arriving)
     partly = (serving.read_serving(tx, touched.runtimes, touched.groups) & watched.keys()) - whole
     chosen = serving.read_chosen(tx, whole | partly)

@@ -17,8 +17,20 @@ def forget_changes(tx: Connection, before: int, most: int) -> bool:
         changes.c.revision > log.horizon, changes.c.revision <= log.horizon + most, changes.c.time < before
     )
     horizon: int | None = tx.execute(old).scalar()
-    if horizon is None:
-        return False
+    return horizon is not None and _shorten(tx, horizon)
+
+
+def forget_all_but(tx: Connection, kept: int, most: int) -> bool:
+    """Shorten the log from its old end to its `kept` last revisions, by `most` of them; says whether it did.
+
+    Memberships that ended within that part of the log go with it.
+    """
+    log = lock_plane(tx)
+    excess = log.revision - log.horizon - kept
+    return excess > 0 and _shorten(tx, log.horizon + min(excess, most))
+
+
+def _shorten(tx: Connection, horizon: int) -> bool:
     tx.execute(update(plane).values(horizon=horizon))
     tx.execute(delete(changes).where(changes.c.revision <= horizon))
     for table in (group_applications, group_runtimes):

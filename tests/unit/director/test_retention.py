@@ -1,6 +1,7 @@
 """What is forgotten, and what is not."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -16,15 +17,16 @@ from director.group_members import add_group_members, remove_group_members
 from director.retention import Forgetting, Retention
 from director.store import tables
 from director.store.changes import recount
-from director.store.retention import forget_changes
+from director.store.retention import forget_all_but, forget_changes
 from director.times import to_micros
+from tests.support.wait import eventually
 from tests.unit.director.plane import BEGIN, Plane, new_id
 
-KEPT = Retention(changes=timedelta(days=7), replies=timedelta(days=1), notices=timedelta(days=30))
+KEPT = Retention(changes=timedelta(days=7), revisions=0, replies=timedelta(days=1), notices=timedelta(days=30))
 
 
-async def forget(plane: Plane, after: timedelta) -> None:
-    await Forgetting(plane.database, KEPT, lambda: BEGIN + after).forget()
+async def forget(plane: Plane, after: timedelta, revisions: int = 0) -> None:
+    await Forgetting(plane.database, replace(KEPT, revisions=revisions), lambda: BEGIN + after).forget()
 
 
 def horizon(plane: Plane) -> int:
@@ -39,6 +41,50 @@ async def test_a_change_is_kept_for_its_time_and_then_the_horizon_passes_it(plan
     assert (horizon(plane), len(plane.changes_since(0))) == (0, 3)
     await forget(plane, timedelta(days=7, seconds=2))
     assert (horizon(plane), [change.revision for change in plane.changes_since(0)]) == (2, [3])
+
+
+async def test_of_changes_however_young_so_many_are_kept_and_the_horizon_passes_the_others(plane: Plane) -> None:
+    for _ in range(5):
+        plane.application()
+    await forget(plane, timedelta(), revisions=5)
+    assert (horizon(plane), len(plane.changes_since(0))) == (0, 5)
+    await forget(plane, timedelta(), revisions=2)
+    assert (horizon(plane), [change.revision for change in plane.changes_since(0)]) == (3, [4, 5])
+
+
+async def test_of_the_time_and_the_count_the_one_that_keeps_less_holds(plane: Plane) -> None:
+    for _ in range(5):
+        plane.application()
+    await forget(plane, timedelta(days=7, seconds=4), revisions=3)
+    assert (horizon(plane), [change.revision for change in plane.changes_since(0)]) == (4, [5])
+
+
+async def test_a_log_that_is_too_long_is_shortened_in_units_while_changes_go_on(plane: Plane) -> None:
+    for _ in range(5):
+        plane.application()
+    kept = []
+    for _ in range(4):
+        with plane.transaction() as tx:
+            shortened = forget_all_but(tx, 2, 2)
+        plane.application()
+        kept.append((shortened, plane.revision - horizon(plane)))
+    assert kept == [(True, 4), (True, 3), (True, 3), (True, 3)]
+
+
+async def test_between_two_rounds_the_length_of_the_log_is_looked_at(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK", timedelta(0))
+    forgetting = Forgetting(plane.database, replace(KEPT, revisions=2), lambda: BEGIN)
+    await forgetting.start()
+    for _ in range(5):
+        plane.application()
+
+    async def short() -> bool:
+        return horizon(plane) == 3
+
+    await eventually("the log is shortened", short)
+    await forgetting.stop()
 
 
 async def test_a_log_longer_than_one_unit_of_work_is_forgotten_whole(plane: Plane) -> None:

@@ -24,6 +24,7 @@ import director.serving.hub as serving_hub
 from director import applications, group_members, groups, runtimes
 from director.mutate import Occasion, mutate
 from director.serving.hub import ApplicationHub
+from director.store.retention import forget_all_but
 from tests.unit.director.plane import ADMIN, BEGIN, Plane, new_id
 from tests.unit.director_serving.conftest import MakeReader
 from tests.unit.director_serving.reader import Reader
@@ -132,6 +133,20 @@ async def test_a_change_that_does_not_concern_it_sends_it_nothing(plane: Plane, 
     await rename(plane, mine, "marker")
     await reader.until_true()
     assert len(reader.messages) == 2
+
+
+async def test_a_hub_that_fell_behind_the_log_reads_everything_anew(plane: Plane, watch: MakeReader) -> None:
+    application, runtime = plane.application().application_id, plane.runtime().runtime_id
+    group = plane.group("all", [application], [runtime]).group_id
+    reader = watch(application)
+    await reader.until_true()
+    removal = RemoveGroupMembersRequest(group_id=group, runtime_ids=[runtime])
+    plane.change(group_members.remove_group_members, removal)  # which the hub does not hear of
+    with plane.transaction() as tx:
+        assert forget_all_but(tx, 0, 1000)
+    await rename(plane, plane.runtime().runtime_id, "elsewhere")
+    await reader.until_true()
+    assert reader.runtimes == {}
 
 
 async def test_the_eventing_target_follows_the_choice_and_the_oldest_ready(plane: Plane, watch: MakeReader) -> None:

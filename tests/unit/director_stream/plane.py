@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from director.changes import Action, Kind, Mutation
 from director.store.changes import create_plane, read_plane
+from director.store.retention import forget_all_but
 from director.store.tables import (
     apis,
     applications,
@@ -209,6 +210,11 @@ def compact(tx: Connection, horizon: int) -> None:
     tx.execute(update(plane).values(horizon=horizon))
     for table in (group_applications, group_runtimes):
         tx.execute(delete(table).where(table.c.removed_revision <= horizon))
+
+
+def forget(tx: Connection, kept: int, most: int) -> bool:
+    """Shorten the log by one unit of work, as the Director does; says whether it did."""
+    return forget_all_but(tx, kept, most)
 
 
 def head_of(tx: Connection) -> int:

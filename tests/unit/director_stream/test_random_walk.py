@@ -220,6 +220,13 @@ class Walk(RuleBasedStateMachine):
     def compact(self, back: int) -> None:
         self._commit(lambda tx: plane.compact(tx, max(plane.head_of(tx) - back, 0)))
 
+    @rule(kept=st.integers(0, 5), most=st.integers(1, 3), units=st.integers(1, 3), turns=st.integers(0, 3))
+    def forget(self, kept: int, most: int, units: int, turns: int) -> None:
+        """The log is shortened in small units, with readings and arrivals between them."""
+        for _ in range(units):
+            self._commit(plane.forget, kept, most)
+            self.loop.run(self._turns(turns))
+
     @rule()
     def restart_the_hub(self) -> None:
         async def restart() -> None:
