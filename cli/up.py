@@ -12,6 +12,7 @@ from cli.plane.embedded import Choices, run_plane
 from cli.plane.home import Home
 from cli.plane.plane_file import Plane
 from cli.plane.ports import ListenAddress
+from mesh.address import first_of
 
 
 class _Listen(click.ParamType[ListenAddress]):
@@ -42,6 +43,13 @@ _FILE = click.Path(path_type=Path)
     show_default=True,
     help="The Director's; Connector, enrolment and Provisioner take the next three. 0 finds free ones.",
 )
+@click.option(
+    "--directors",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Director processes, on the ports after those four. More than one need a PostgreSQL, which --config names.",
+)
 @click.option("--passphrase-file", type=_FILE, help="File whose first line encrypts the authorities' keys.")
 @click.option("--trust-domain", help="Chosen at the first start, for good.  [default: moorage.internal]")
 @click.option("--config", type=_FILE, help="TOML file with settings of the services to change.")
@@ -50,6 +58,7 @@ def up(
     home: Path | None,
     listen: ListenAddress,
     port: int,
+    directors: int,
     passphrase_file: Path | None,
     trust_domain: str | None,
     config: Path | None,
@@ -62,7 +71,7 @@ def up(
     file's content goes to standard output too.
     """
     began = time.monotonic()
-    choices = Choices(Home.chosen(home, os.environ), listen, port, passphrase_file, trust_domain, config)
+    choices = Choices(Home.chosen(home, os.environ), listen, port, passphrase_file, trust_domain, config, directors)
 
     def ready(plane: Plane) -> None:
         if output == "json":
@@ -91,4 +100,4 @@ The plane is ready after {seconds:.1f} s. Ctrl-C stops it.
   home         {home.root}
   identity     {admin}
 
-Look around:   grpcurl {certificate} {plane.director} list"""
+Look around:   grpcurl {certificate} {first_of(plane.director)} list"""

@@ -22,7 +22,7 @@ from certs.identity import Identity, IdentityRefused, LoadedIdentity
 from certs.issue import issue
 from certs.keys import KeyEncrypted, KeyRefused, WrongPassphrase, key_to_pem, new_key
 from certs.spiffe import SpiffeId, SpiffeIdRefused
-from cli.plane.home import SERVICES, Home
+from cli.plane.home import SERVICES, Home, more_directors
 from mesh.exits import Exit, Stopped
 
 DEFAULT_TRUST_DOMAIN = "moorage.internal"
@@ -73,13 +73,15 @@ def open_authority(home: Home, trust_domain: str | None, passphrase: bytes | Non
 class PlaneIdentities:
     """The identities of the three services and of the administrator, signed by `authority`.
 
-    Services answer to the names `localhost` and `listen`.
+    Services answer to the names `localhost` and `listen`. Of several Directors, each has an identity of its own, which
+    it renews.
     """
 
     home: Home
     authority: Authority = field(repr=False)
     listen: IPv4Address | IPv6Address
     clock: Clock
+    directors: int = 1
 
     @property
     def root_sha256(self) -> str:
@@ -89,7 +91,8 @@ class PlaneIdentities:
     def sign_missing(self) -> list[str]:
         """Sign anew what is missing, unfit or past its time; returns whose identities were."""
         now = self.clock()
-        missing = [name for name in (*SERVICES, ADMIN) if self._is_missing(name, now)]
+        names = (*SERVICES, *more_directors(self.directors), ADMIN)
+        missing = [name for name in names if self._is_missing(name, now)]
         for name in missing:
             self._issue(name)
         return missing
@@ -135,7 +138,9 @@ class PlaneIdentities:
 
     def _spiffe_id(self, name: str) -> SpiffeId:
         trust_domain = self.authority.trust_domain
-        return SpiffeId.admin(trust_domain, ADMIN) if name == ADMIN else SpiffeId.service(trust_domain, name)
+        if name == ADMIN:
+            return SpiffeId.admin(trust_domain, ADMIN)
+        return SpiffeId.service(trust_domain, "director" if name in more_directors(self.directors) else name)
 
 
 def _make_authorities(home: Home, trust_domain: str, passphrase: bytes | None, clock: Clock) -> None:

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING
 from certs.clock import system_clock
 from cli.plane.home import SERVICES, Home
 from cli.plane.plane_file import Plane, read_plane
-from cli.plane.ports import ListenAddress, Ports, at, check_free, free_ports
-from cli.plane.settings_file import merged, ports_in, read_overrides, settings_of, write_settings
+from cli.plane.ports import ListenAddress, Ports, at, at_each, check_free, free_ports
+from cli.plane.settings_file import (
+    merged,
+    ports_in,
+    read_overrides,
+    settings_of,
+    variables_of_directors,
+    write_settings,
+)
 from cli.plane.supervisor import LIFELINE, Program, Supervisor
 from mesh.exits import Exit, Stopped
 
@@ -23,6 +30,9 @@ if TYPE_CHECKING:
     from cli.plane.bootstrap import PlaneIdentities
 
 READY_WITHIN = 20.0
+READY_MORE = 10.0
+"""Seconds more for each further Director: all start at once, and may have one core between them."""
+
 STOP_WITHIN = 12.0
 """Seconds: a little more than a service gives itself (mesh.run.STOP_DEADLINE)."""
 
@@ -32,7 +42,7 @@ _LOOK_EVERY = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Choices:
-    """What `moorage up` was told; `port` 0 stands for four free ports."""
+    """What `moorage up` was told; `port` 0 stands for free ports."""
 
     home: Home
     listen: ListenAddress
@@ -40,6 +50,7 @@ class Choices:
     passphrase_file: Path | None = None
     trust_domain: str | None = None
     config: Path | None = None
+    directors: int = 1
 
 
 def run_plane(
@@ -78,18 +89,23 @@ async def _run(
         ports = _settled_ports(choices)
         settings = settings_of(home, choices.listen, ports, choices.passphrase_file)
         settings = merged(settings, read_overrides(choices.config))
+        variables = variables_of_directors(home, choices.listen, ports, settings, environ)
         identities = _identities(choices)
         write_settings(home.settings, settings)
         plane = _Published(choices, ports, identities)
         supervisor = Supervisor(
-            [_program(home, service) for service in SERVICES],
+            [
+                *(_program(home, service, service) for service in SERVICES),
+                *(_program(home, name, "director", of_its_own) for name, of_its_own in variables.items()),
+            ],
             environ=environ,
             inherited=[claim],
             tell=tell,
             changed=plane.update,
         )
         try:
-            if not await stop.comes_after(supervisor.start(READY_WITHIN)):
+            within = READY_WITHIN + READY_MORE * (choices.directors - 1)
+            if not await stop.comes_after(supervisor.start(within)):
                 return
             ready(plane.publish(supervisor))
             _notify(environ, "READY=1")
@@ -104,10 +120,10 @@ async def _run(
 
 def _settled_ports(choices: Choices) -> Ports:
     if choices.port:
-        ports = Ports.following(choices.port)
+        ports = Ports.following(choices.port, choices.directors)
         check_free(choices.listen, ports)
         return ports
-    return free_ports(choices.listen, ports_in(choices.home.settings))
+    return free_ports(choices.listen, ports_in(choices.home.settings), directors=choices.directors)
 
 
 def _identities(choices: Choices) -> "PlaneIdentities":
@@ -117,7 +133,7 @@ def _identities(choices: Choices) -> "PlaneIdentities":
 
     passphrase = read_passphrase(choices.passphrase_file)
     authority = open_authority(choices.home, choices.trust_domain, passphrase, system_clock)
-    identities = PlaneIdentities(choices.home, authority, choices.listen, system_clock)
+    identities = PlaneIdentities(choices.home, authority, choices.listen, system_clock, choices.directors)
     identities.sign_missing()
     return identities
 
@@ -147,15 +163,15 @@ def _notify(environ: Mapping[str, str], state: str) -> None:
         notify(state)
 
 
-def _program(home: Home, service: str) -> Program:
+def _program(home: Home, name: str, service: str, environ: Mapping[str, str] | None = None) -> Program:
     # -P: a folder of the same name in the current directory must not stand in for the service.
     arguments = (sys.executable, "-P", "-m", service, "--config", str(home.settings))
-    return Program(service, arguments, home.log(service))
+    return Program(name, arguments, home.log(name), environ or {})
 
 
 def _left_over(home: Home) -> Mapping[str, int]:
     try:
-        return {name: pid for name, pid in read_plane(home.plane).pids.items() if name in SERVICES}
+        return {name: pid for name, pid in read_plane(home.plane).pids.items() if name != "up"}
     except Stopped:
         return {}
 
@@ -166,9 +182,9 @@ class _Published:
     def __init__(self, choices: Choices, ports: Ports, identities: "PlaneIdentities") -> None:
         self._file = choices.home.plane
         self._addresses = {
-            name: at(choices.listen, getattr(ports, name))
-            for name in ("director", "connector", "enrolment", "provisioner")
+            name: at(choices.listen, getattr(ports, name)) for name in ("connector", "enrolment", "provisioner")
         }
+        self._addresses["director"] = at_each(choices.listen, ports.directors)
         self._identities = identities
         self._supervisor: Supervisor | None = None
 

@@ -1,6 +1,7 @@
 """The home of an embedded plane: where everything is, whether it can be used, and that only one plane uses it.
 
 moorage.toml  plane.json  lock  services.lock  logs/SERVICE.log
+With several Directors, director-2 and so on have a log, an identity and a list of revocations of their own, too.
 identities/{admin,director,connector,provisioner}/{tls.crt,tls.key,ca.crt}
 connector/authority/{root,issuing}/{ca.crt,ca.key}  connector/{connector.sqlite,revocations}
 director/{director.sqlite,dbos.sqlite,sealing.key,revocations}
@@ -19,6 +20,12 @@ from pathlib import Path
 from mesh.exits import Exit, Stopped
 
 SERVICES = ("director", "connector", "provisioner")
+
+
+def more_directors(count: int) -> tuple[str, ...]:
+    """The names of the Directors beside the first one, of `count` in all."""
+    return tuple(f"director-{number}" for number in range(2, count + 1))
+
 
 _ORPHANS_STOP_WITHIN = 5.0
 _ORPHANS_DIE_WITHIN = 5.0

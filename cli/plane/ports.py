@@ -1,9 +1,10 @@
-"""The addresses of the embedded plane: one host, four ports that are free."""
+"""The addresses of the embedded plane: one host, four ports that are free, and one more for each further Director."""
 
 import errno
 import random
 import socket
-from dataclasses import astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -14,6 +15,7 @@ ListenAddress = IPv4Address | IPv6Address
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
 _ATTEMPTS = 200
+_HIGHEST = 65_535
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,28 @@ class Ports:
     connector: int
     enrolment: int
     provisioner: int
+    more_directors: tuple[int, ...] = ()
 
     @classmethod
-    def following(cls, first: int) -> "Ports":
-        """The Director on `first`, the others on the three after it."""
-        return cls(first, first + 1, first + 2, first + 3)
+    def following(cls, first: int, directors: int = 1) -> "Ports":
+        """The Director on `first`, the others on the three after it, and further Directors on those that follow.
+
+        Raises `Stopped` (USAGE) where there are not so many.
+        """
+        last = first + 2 + directors
+        if last > _HIGHEST:
+            raise Stopped(Exit.USAGE, f"after --port {first} there are too few ports: name a lower one")
+        return cls(first, first + 1, first + 2, first + 3, tuple(range(first + 4, last + 1)))
+
+    @property
+    def directors(self) -> tuple[int, ...]:
+        """Of every Director, the first one first."""
+        return (self.director, *self.more_directors)
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Each of them."""
+        return (self.director, self.connector, self.enrolment, self.provisioner, *self.more_directors)
 
 
 def at(listen: ListenAddress, port: int) -> str:
@@ -36,30 +55,38 @@ def at(listen: ListenAddress, port: int) -> str:
     return f"[{listen}]:{port}" if listen.version == 6 else f"{listen}:{port}"
 
 
-def free_ports(listen: ListenAddress, preferred: Ports | None, chance: random.Random | None = None) -> Ports:
-    """Four free ports: the `preferred` ones where all are still free.
+def at_each(listen: ListenAddress, ports: Sequence[int]) -> str:
+    """Where several instances are, as `mesh.address` reads it."""
+    return ",".join(at(listen, port) for port in ports)
+
+
+def free_ports(
+    listen: ListenAddress, preferred: Ports | None, chance: random.Random | None = None, *, directors: int = 1
+) -> Ports:
+    """Free ports for a plane: the `preferred` ones where all are still free, and others where these are too few.
 
     They lie below the range that the system takes ports for outgoing connections from, so that none is gone when a
     service that died comes back a moment later. Raises `Stopped` (PORT_TAKEN) where none are to be had.
     """
-    if preferred and all(_error_at(listen, port) is None for port in astuple(preferred)):
-        return preferred
+    wanted = 3 + directors
+    found: list[int] = []
+    if preferred and all(_error_at(listen, port) is None for port in preferred.all[:wanted]):
+        found += preferred.all[:wanted]
     chance = chance or random.Random()  # noqa: S311 - spreads planes over the ports, guards nothing
     highest = _first_ephemeral_port()
-    found: list[int] = []
     for _ in range(_ATTEMPTS):
+        if len(found) == wanted:
+            return Ports(*found[:4], tuple(found[4:]))
         port = chance.randrange(_LOWEST, highest)
         if port not in found and _error_at(listen, port) is None:
             found.append(port)
-        if len(found) == 4:
-            return Ports(*found)
     _explain(listen, highest, _error_at(listen, highest))
-    raise Stopped(Exit.PORT_TAKEN, f"no four free ports on {listen}: name the first of four with --port")
+    raise Stopped(Exit.PORT_TAKEN, f"no {wanted} free ports on {listen}: name the first of them with --port")
 
 
 def check_free(listen: ListenAddress, ports: Ports) -> None:
     """Raises `Stopped` for the first port that cannot be listened on."""
-    for port in astuple(ports):
+    for port in ports.all:
         _explain(listen, port, _error_at(listen, port))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from certs import files
-from cli.plane.home import SERVICES, Home
-from cli.plane.ports import ListenAddress, Ports, at
+from cli.plane.home import SERVICES, Home, more_directors
+from cli.plane.ports import ListenAddress, Ports, at, at_each
 from mesh.exits import Exit, Stopped
 
 Value = str | int | float | bool | list[str]
@@ -31,9 +31,10 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file: Path | None) -> Sections:
     """One section a service: where it listens, what it stores where, and whom it calls."""
     addresses = {
-        "director_address": at(listen, ports.director),
+        "director_address": at_each(listen, ports.directors),
         "connector_address": at(listen, ports.connector),
     }
+    identities = (*SERVICES, *more_directors(len(ports.directors)), "admin")
     provisioner = at(listen, ports.provisioner)
     enrolment = at(listen, ports.enrolment)
     passphrase = {"passphrase_file": str(passphrase_file.absolute())} if passphrase_file else {}
@@ -57,7 +58,7 @@ def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file
             "identity": str(home.identity("connector")),
             "issuing_authority": str(home.issuing_authority),
             "database": _sqlite(home.service("connector") / "connector.sqlite"),
-            "first_identities": [str(home.identity(name) / "tls.crt") for name in (*SERVICES, "admin")],
+            "first_identities": [str(home.identity(name) / "tls.crt") for name in identities],
             "revocations_cache": str(home.service("connector") / "revocations"),
         },
         "provisioner": {
@@ -71,6 +72,49 @@ def settings_of(home: Home, listen: ListenAddress, ports: Ports, passphrase_file
             "stop_agents_on_exit": True,  # a plane in the foreground leaves nothing behind
         },
     }
+
+
+def variables_of_directors(
+    home: Home, listen: ListenAddress, ports: Ports, settings: Sections, environ: Mapping[str, str]
+) -> Mapping[str, Mapping[str, str]]:
+    """What tells the Directors beside the first one, by their names, apart from it; they share everything else.
+
+    Raises `Stopped` (USAGE) where they could not share it, because it is not on PostgreSQL.
+    """
+    names = more_directors(len(ports.directors))
+    if names:
+        _check_shared(settings, environ)
+    metrics = _director_setting("metrics_listen", settings, environ)
+    return {
+        name: {
+            "MOORAGE_DIRECTOR_LISTEN": at(listen, port),
+            "MOORAGE_DIRECTOR_INSTANCE_ID": name,
+            "MOORAGE_DIRECTOR_IDENTITY": str(home.identity(name)),
+            "MOORAGE_DIRECTOR_REVOCATIONS_CACHE": str(home.service("director") / f"revocations-{number}"),
+            "MOORAGE_DIRECTOR_METRICS_LISTEN": _counted_up(metrics, number - 1),
+        }
+        for number, (name, port) in enumerate(zip(names, ports.more_directors, strict=True), 2)
+    }
+
+
+def _check_shared(settings: Sections, environ: Mapping[str, str]) -> None:
+    for key in ("database", "dbos_database"):
+        if not _director_setting(key, settings, environ).startswith("postgresql"):
+            raise Stopped(
+                Exit.USAGE,
+                f"several Directors share a PostgreSQL, and {key} of [director] names none: set database and "
+                "dbos_database there, as postgresql:// URLs of two databases, in a TOML file that --config names",
+            )
+
+
+def _director_setting(key: str, settings: Sections, environ: Mapping[str, str]) -> str:
+    return environ.get(f"MOORAGE_DIRECTOR_{key}".upper(), str(settings["director"].get(key, "")))
+
+
+def _counted_up(address: str, by: int) -> str:
+    """The address with another port: two cannot listen on one. What is no address, or nowhere, stays as it is."""
+    host, _, port = address.rpartition(":")
+    return f"{host}:{int(port) + by}" if port.isdecimal() else address
 
 
 def read_overrides(file: Path | None) -> Sections:
@@ -111,11 +155,15 @@ def ports_in(file: Path) -> Ports | None:
     """The ports that the settings file of an earlier start names; None where there is none such."""
     try:
         sections = tomllib.loads(file.read_text())
-        return Ports(
-            **{name: int(str(sections[section][key]).rpartition(":")[2]) for name, (section, key) in _LISTENERS.items()}
-        )
+        first = {name: _port(str(sections[section][key])) for name, (section, key) in _LISTENERS.items()}
+        _, *more = str(sections["connector"]["director_address"]).split(",")
+        return Ports(**first, more_directors=tuple(_port(each) for each in more))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, ValueError, TypeError):
         return None
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
 
 
 def _sqlite(file: Path) -> str:

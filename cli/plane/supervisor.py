@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh.exits import Exit, Stopped
@@ -33,11 +33,15 @@ _LOG_TAIL_BYTES = 16 * 1024
 
 @dataclass(frozen=True)
 class Program:
-    """What to run: `arguments` starting with the executable, its output appended to `log`."""
+    """What to run: `arguments` starting with the executable, its output appended to `log`.
+
+    `environ` has variables of its own, above those that all programs get.
+    """
 
     name: str
     arguments: Sequence[str]
     log: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -187,7 +191,7 @@ class _Child:
         self.was_ready = False
         # In the abstract namespace (unix(7)): no file that a sudden end leaves behind, no limit on the home's length.
         self._address = f"moorage-{secrets.token_hex(16)}"
-        self._environ = {**environ, "NOTIFY_SOCKET": f"@{self._address}"}
+        self._environ = {**environ, **program.environ, "NOTIFY_SOCKET": f"@{self._address}"}
         self._descriptors = descriptors
         self._process: subprocess.Popen[bytes] | None = None
         self._notices: socket.socket | None = None
