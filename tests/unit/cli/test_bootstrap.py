@@ -218,3 +218,14 @@ def test_a_passphrase_file_that_is_missing_or_empty_is_refused(tmp_path: Path) -
         with pytest.raises(Stopped, match=name) as refused:
             read_passphrase(tmp_path / name)
         assert refused.value.code is Exit.PASSPHRASE
+
+
+def test_of_several_directors_each_has_an_identity_of_its_own_by_the_same_names(home: Home, clock: Hand) -> None:
+    identities(home, clock).sign_missing()
+    several = PlaneIdentities(home, open_authority(home, None, None, clock), LOOPBACK, clock, directors=3)
+    assert several.sign_missing() == ["director-2", "director-3"]
+    held = [Identity(home.identity(name)).load() for name in ("director", "director-2", "director-3")]
+    assert {each.spiffe_id.name for each in held} == {"director"}
+    assert len({each.serial for each in held}) == 3
+    assert names_of(home, "director-3").get_values_for_type(x509.IPAddress) == [LOOPBACK]
+    assert several.sign_missing() == []

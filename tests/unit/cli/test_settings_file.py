@@ -3,6 +3,7 @@
 import stat
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -12,9 +13,19 @@ from hypothesis import strategies as st
 
 from cli.plane.home import Home
 from cli.plane.ports import Ports
-from cli.plane.settings_file import Value, merged, ports_in, read_overrides, settings_of, write_settings
+from cli.plane.settings_file import (
+    Value,
+    merged,
+    ports_in,
+    read_overrides,
+    settings_of,
+    variables_of_directors,
+    write_settings,
+)
 from mesh.exits import Exit, Stopped
 
+LOOPBACK = ip_address("127.0.0.1")
+POSTGRESQL = {"database": "postgresql:///director", "dbos_database": "postgresql:///director_dbos"}
 VALUES: st.SearchStrategy[Value] = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.integers(-(2**63), 2**63 - 1),
@@ -40,6 +51,55 @@ def test_the_ports_of_an_earlier_start_are_found_again(tmp_path: Path) -> None:
     ports = Ports(7443, 7444, 7445, 7446)
     write_settings(tmp_path / "moorage.toml", settings_of(Home(tmp_path), ip_address("::1"), ports, None))
     assert ports_in(tmp_path / "moorage.toml") == ports
+
+
+def test_the_ports_of_several_directors_are_found_again_and_everybody_is_told_of_all(tmp_path: Path) -> None:
+    ports = Ports(7443, 7444, 7445, 7446, (7447, 7448))
+    settings = settings_of(Home(tmp_path), LOOPBACK, ports, None)
+    write_settings(tmp_path / "moorage.toml", settings)
+    assert ports_in(tmp_path / "moorage.toml") == ports
+    for section in ("connector", "provisioner"):
+        assert settings[section]["director_address"] == "127.0.0.1:7443,127.0.0.1:7447,127.0.0.1:7448"
+    assert settings["director"]["listen"] == "127.0.0.1:7443"
+
+
+def test_a_further_director_has_its_own_of_what_cannot_be_shared(tmp_path: Path) -> None:
+    shared = {**POSTGRESQL, "metrics_listen": "127.0.0.1:9100"}
+    assert variables(tmp_path, Ports.following(7443, 3), shared) == {
+        f"director-{number}": {
+            "MOORAGE_DIRECTOR_LISTEN": f"127.0.0.1:{7445 + number}",
+            "MOORAGE_DIRECTOR_INSTANCE_ID": f"director-{number}",
+            "MOORAGE_DIRECTOR_IDENTITY": str(tmp_path / "identities" / f"director-{number}"),
+            "MOORAGE_DIRECTOR_REVOCATIONS_CACHE": str(tmp_path / "director" / f"revocations-{number}"),
+            "MOORAGE_DIRECTOR_METRICS_LISTEN": f"127.0.0.1:{9099 + number}",
+        }
+        for number in (2, 3)
+    }
+
+
+def test_further_directors_give_metrics_nowhere_where_the_first_one_does_not(tmp_path: Path) -> None:
+    of_it = variables(tmp_path, Ports.following(7443, 2), POSTGRESQL)["director-2"]
+    assert of_it["MOORAGE_DIRECTOR_METRICS_LISTEN"] == ""
+
+
+def test_one_director_needs_no_postgresql_and_several_do(tmp_path: Path) -> None:
+    assert variables(tmp_path, Ports.following(7443), {}) == {}
+    for key in POSTGRESQL:
+        with pytest.raises(Stopped, match=f"{key} of .* names none") as refused:
+            variables(tmp_path, Ports.following(7443, 2), {**POSTGRESQL, key: "sqlite:///there"})
+        assert refused.value.code is Exit.USAGE
+
+
+def test_the_databases_that_several_directors_share_may_be_named_by_variables(tmp_path: Path) -> None:
+    environ = {f"MOORAGE_DIRECTOR_{key.upper()}": url for key, url in POSTGRESQL.items()}
+    assert variables(tmp_path, Ports.following(7443, 2), {}, environ).keys() == {"director-2"}
+
+
+def variables(
+    home: Path, ports: Ports, overrides: Mapping[str, Value], environ: Mapping[str, str] | None = None
+) -> Mapping[str, Mapping[str, str]]:
+    settings = merged(settings_of(Home(home), LOOPBACK, ports, None), {"director": overrides})
+    return variables_of_directors(Home(home), LOOPBACK, ports, settings, environ or {})
 
 
 @pytest.mark.parametrize("content", ["", "not TOML", "[director]\nlisten = 'nowhere'\n", "director = 1\n"])

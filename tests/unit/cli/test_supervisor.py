@@ -240,3 +240,18 @@ async def _end_of(pid: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
+
+
+async def test_a_program_has_variables_of_its_own_above_those_of_all(tmp_path: Path) -> None:
+    tells = READY + "print(os.environ['WHO'], flush=True); ready(); signal.pause()"
+    arguments = (sys.executable, "-S", "-c", tells)
+    programs = [
+        Program("one", arguments, tmp_path / "one.log"),
+        Program("two", arguments, tmp_path / "two.log", {"WHO": "itself"}),
+    ]
+    supervisor = Supervisor(programs, environ={**os.environ, "WHO": "all"}, tell=lambda _: None)
+    try:
+        await supervisor.start(20)
+    finally:
+        await supervisor.stop(5)
+    assert [each.log.read_text() for each in programs] == ["all\n", "itself\n"]

@@ -252,7 +252,7 @@ class ConnectorServicer:
 
     def WatchRevocations(self, request, context):
         """Streams the list of what no longer counts to the services of the plane: a snapshot, or what changed since the
-        resume point, then each change.
+        resume point, then each change. Ends with NOT_READY when it is old or the service stops: resume it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

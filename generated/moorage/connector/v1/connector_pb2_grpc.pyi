@@ -60,7 +60,7 @@ class ConnectorStub:
     """Lifts the ban of an identity."""
     WatchRevocations: _aio.UnaryStreamMultiCallable[_revocation_pb2.WatchRevocationsRequest, _revocation_pb2.WatchRevocationsResponse]
     """Streams the list of what no longer counts to the services of the plane: a snapshot, or what changed since the
-    resume point, then each change.
+    resume point, then each change. Ends with NOT_READY when it is old or the service stops: resume it.
     """
     GetRevocationList: _aio.UnaryUnaryMultiCallable[_revocation_pb2.GetRevocationListRequest, _revocation_pb2.GetRevocationListResponse]
     """Reads the certificate revocation list (RFC 5280), for parties that are not in the plane. Served on both listeners."""
@@ -209,7 +209,7 @@ class ConnectorServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_revocation_pb2.WatchRevocationsRequest, _abc.AsyncIterator[_revocation_pb2.WatchRevocationsResponse]],
     ) -> _abc.AsyncIterator[_revocation_pb2.WatchRevocationsResponse]:
         """Streams the list of what no longer counts to the services of the plane: a snapshot, or what changed since the
-        resume point, then each change.
+        resume point, then each change. Ends with NOT_READY when it is old or the service stops: resume it.
         """
 
     @_abc_1.abstractmethod

@@ -592,7 +592,7 @@ class DirectorServicer:
 
     def WatchConfiguration(self, request, context):
         """Streams the configuration of one Runtime: a snapshot, or what changed since the resume point, then each
-        change.
+        change. Ends with NOT_READY when it is old or the service stops: resume it after the time in RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -92,7 +92,7 @@ class DirectorStub:
     """Removes a Runtime from the registry. Provisioner.DeleteRuntime does this and all the rest."""
     WatchConfiguration: _aio.UnaryStreamMultiCallable[_configuration_pb2.WatchConfigurationRequest, _configuration_pb2.WatchConfigurationResponse]
     """Streams the configuration of one Runtime: a snapshot, or what changed since the resume point, then each
-    change.
+    change. Ends with NOT_READY when it is old or the service stops: resume it after the time in RetryInfo.
     """
     ReportConfiguration: _aio.UnaryUnaryMultiCallable[_configuration_pb2.ReportConfigurationRequest, _configuration_pb2.ReportConfigurationResponse]
     """Takes an agent's word on what became of a revision."""
@@ -417,7 +417,7 @@ class DirectorServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_configuration_pb2.WatchConfigurationRequest, _abc.AsyncIterator[_configuration_pb2.WatchConfigurationResponse]],
     ) -> _abc.AsyncIterator[_configuration_pb2.WatchConfigurationResponse]:
         """Streams the configuration of one Runtime: a snapshot, or what changed since the resume point, then each
-        change.
+        change. Ends with NOT_READY when it is old or the service stops: resume it after the time in RetryInfo.
         """
 
     @_abc_1.abstractmethod
