@@ -76,7 +76,8 @@ def free_ports(
     highest = _first_ephemeral_port()
     for _ in range(_ATTEMPTS):
         if len(found) == wanted:
-            return Ports(*found[:4], tuple(found[4:]))
+            director, connector, enrolment, provisioner, *more = found
+            return Ports(director, connector, enrolment, provisioner, tuple(more))
         port = chance.randrange(_LOWEST, highest)
         if port not in found and _error_at(listen, port) is None:
             found.append(port)

@@ -46,6 +46,7 @@ async def ended(of: Streams, whose: Caller | None, refusal: Refusal | None = Non
     except TimeoutError as error:
         assert stream is not None
         return stream.why_ended(error)
+    return None
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 0.9 * HOUR), (0.5, HOUR), (1.0, 1.1 * HOUR)])
