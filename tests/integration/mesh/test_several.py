@@ -17,21 +17,20 @@ GET = GetApplicationRequest(application_id="0b8a6d64-93a2-4e53-b9bb-0f2b0f4a5a10
 
 
 class Pair:
-    """Two instances on loopback, whose certificates have 127.0.0.1 and localhost."""
+    """Two instances whose certificates have 127.0.0.1 and localhost, wherever on loopback they serve."""
 
     def __init__(self, mint: Mint) -> None:
         self.mint = mint
         self.directors = [SmallDirector() for _ in range(2)]  # type: ignore[abstract]  # the rest is UNIMPLEMENTED
         self.servers: list[MeshServer] = []
 
-    async def start(self) -> None:
+    async def start(self, host: str = "127.0.0.1") -> str:
+        """Serve at that address of this host; the list of both."""
         for director in self.directors:
             service = Service(DIRECTOR, lambda server, of=director: add_DirectorServicer_to_server(of, server))  # type: ignore[misc]
-            server = MeshServer("127.0.0.1:0", self.mint.identity("service", "director"), [service])
+            server = MeshServer(f"{host}:0", self.mint.identity("service", "director"), [service])
             await server.start()
             self.servers.append(server)
-
-    def list_at(self, host: str) -> str:
         return ",".join(f"{host}:{each.port}" for each in self.servers)
 
     @property
@@ -42,7 +41,6 @@ class Pair:
 @pytest.fixture
 async def pair(mint: Mint) -> AsyncIterator[Pair]:
     pair = Pair(mint)
-    await pair.start()
     yield pair
     for each in pair.servers:
         await each.stop()
@@ -54,8 +52,9 @@ def mint(tmp_path_factory: pytest.TempPathFactory) -> Mint:
 
 
 async def test_calls_go_round_all_in_a_list_and_on_when_one_stops(pair: Pair) -> None:
+    listed = await pair.start()
     async with AsyncExitStack() as stack:
-        live = LiveChannel(pair.list_at("127.0.0.1"), pair.mint.identity("admin", "ann"))
+        live = LiveChannel(listed, pair.mint.identity("admin", "ann"))
         stack.push_async_callback(live.close)
         stub = live.stub(DirectorStub)
 
@@ -72,7 +71,7 @@ async def test_calls_go_round_all_in_a_list_and_on_when_one_stops(pair: Pair) ->
 
 
 async def test_an_instance_whose_certificate_lacks_the_first_address_is_not_called(pair: Pair) -> None:
-    live = LiveChannel(f"127.0.0.2:1,{pair.list_at('127.0.0.1')}", pair.mint.identity("admin", "ann"))
+    live = LiveChannel(await pair.start("127.0.0.2"), pair.mint.identity("admin", "ann"))
     problem = await problem_of(live.stub(DirectorStub).GetApplication(GET, timeout=5))
     await live.close()
     assert "Hostname Verification Check failed" in problem.message
@@ -80,6 +79,7 @@ async def test_an_instance_whose_certificate_lacks_the_first_address_is_not_call
 
 
 async def test_of_a_name_every_address_is_called_by_that_name(pair: Pair) -> None:
+    await pair.start()
     live = LiveChannel(f"dns:///localhost:{pair.servers[0].port}", pair.mint.identity("admin", "ann"))
     await live.stub(DirectorStub).GetApplication(GET, timeout=5, wait_for_ready=True)
     await live.close()
