@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 _PROPERTY = "check"
-_FAMILIES = {"stream": "streaming"}
+_FAMILIES = {"streaming": "stream"}
 
 Tests = dict[str, dict[str, Any]]
 """What came of each test, by its node id: `ok` and `seconds`."""
@@ -38,7 +38,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def normalised(name: str) -> str:
-    """A number of two digits behind the family's whole name: `trust-9` is `trust-09`, `stream-1` is `streaming-01`."""
+    """A number of two digits behind the family's short name: `trust-9` is `trust-09`, `streaming-1` is `stream-01`."""
     family, _, number = name.rpartition("-")
     return f"{_FAMILIES.get(family, family)}-{int(number):02}"
 
@@ -73,9 +73,10 @@ class _Collector:
 
     def _earlier(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._path.read_text()))
+            found: dict[str, Any] = json.loads(self._path.read_text())
         except (OSError, ValueError):
             return {}
+        return {check: line for check, line in found.items() if normalised(check) == check}
 
 
 def merged(root: Path, earlier: Mapping[str, Any], seen: Mapping[str, Tests]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ async def running(plane: Plane) -> Agent:
     return agent
 
 
-@pytest.mark.check("streaming-1")
+@pytest.mark.check("stream-01")
 async def test_a_token_becomes_an_applied_configuration(plane: Plane) -> None:
     sha256 = plane.director.change({1: 1, 2: 3})
     plane.give_token()
@@ -68,7 +68,7 @@ async def test_each_change_is_applied_and_reported(plane: Plane) -> None:
         assert agent.shown(FIRST)["apis"][0]["targetUrl"] == f"https://{version}.test"
 
 
-@pytest.mark.check("streaming-20")
+@pytest.mark.check("stream-20")
 async def test_while_the_director_is_away_an_agent_starts_from_its_cache_and_then_resumes(plane: Plane) -> None:
     agent = await running(plane)
     await agent.kill()
@@ -83,7 +83,7 @@ async def test_while_the_director_is_away_an_agent_starts_from_its_cache_and_the
     assert (status["counts"]["snapshots"], status["counts"]["deltas"]) == (0, 1)
 
 
-@pytest.mark.check("streaming-20")
+@pytest.mark.check("stream-20")
 async def test_a_tampered_cache_is_refused_and_fetched_anew(plane: Plane) -> None:
     agent = await running(plane)
     await agent.stop()
@@ -102,7 +102,7 @@ async def test_the_state_is_reported_again_after_every_reconnect(plane: Plane) -
     assert (await reported(plane, 2)).state == REPORT_STATE_APPLIED
 
 
-@pytest.mark.check("streaming-17")
+@pytest.mark.check("stream-17")
 async def test_a_renewal_fails_no_call_and_needs_no_snapshot(plane: Plane) -> None:
     agent = await running(plane)
     first = await plane.director.streams.get()
@@ -132,7 +132,7 @@ async def test_the_agent_goes_where_the_plane_says_that_it_is_now(plane: Plane) 
     assert (await plane.director.streams.get()).resumed_from == 2
 
 
-@pytest.mark.check("streaming-11")
+@pytest.mark.check("stream-11")
 async def test_a_configuration_that_the_hook_refuses_is_reported_with_its_reason(plane: Plane, tmp_path: Path) -> None:
     script = 'test ! -e refuse || { echo "no such listener" >&2; exit 3; }; echo "$MOORAGE_REVISION" >> taken'
     plane.configure(hook=["/bin/sh", "-c", f"cd {tmp_path}; {script}"])
@@ -212,7 +212,7 @@ async def test_a_truncated_token_is_refused_without_a_call(plane: Plane) -> None
     assert await agent.ended() == Exit.TOKEN_MALFORMED
 
 
-@pytest.mark.check("trust-9")
+@pytest.mark.check("trust-09")
 async def test_a_plane_that_the_token_does_not_pin_never_sees_it(plane: Plane, tmp_path: Path) -> None:
     other = Plane(tmp_path / "other")
     other.connector.addresses.enrolment = plane.connector.addresses.enrolment

@@ -101,7 +101,7 @@ async def at(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     await server.stop()
 
 
-@pytest.mark.check("streaming-1")
+@pytest.mark.check("stream-01")
 async def test_a_fresh_stream_begins_with_all_there_is(at: Scene) -> None:
     at.director.change({1: 1, 2: 1})
     at.start()
@@ -111,7 +111,7 @@ async def test_a_fresh_stream_begins_with_all_there_is(at: Scene) -> None:
     assert (at.counts.streams_opened, at.counts.snapshots, at.counts.deltas) == (1, 1, 0)
 
 
-@pytest.mark.check("streaming-3")
+@pytest.mark.check("stream-03")
 async def test_of_many_changes_each_comes_once_and_the_last_is_there(at: Scene) -> None:
     at.start()
     await at.configurations.get()
@@ -122,7 +122,7 @@ async def test_of_many_changes_each_comes_once_and_the_last_is_there(at: Scene) 
     assert at.configurations.empty()
 
 
-@pytest.mark.check("streaming-21")
+@pytest.mark.check("stream-21")
 async def test_a_change_of_many_messages_comes_as_one(at: Scene) -> None:
     at.start()
     await at.configurations.get()
@@ -131,7 +131,7 @@ async def test_a_change_of_many_messages_comes_as_one(at: Scene) -> None:
     assert await at.configurations.get() == whole(many, 2)
 
 
-@pytest.mark.check("streaming-6")
+@pytest.mark.check("stream-06")
 async def test_a_stream_that_ends_is_resumed_where_it_was(at: Scene) -> None:
     at.director.change({1: 1})
     at.start()
@@ -144,7 +144,7 @@ async def test_a_stream_that_ends_is_resumed_where_it_was(at: Scene) -> None:
     assert at.counts.snapshots == 1
 
 
-@pytest.mark.check("streaming-6")
+@pytest.mark.check("stream-06")
 async def test_a_stream_from_the_cache_gets_only_what_changed_since(at: Scene) -> None:
     at.director.change({1: 1})
     at.director.change({1: 1, 2: 1})
@@ -153,7 +153,7 @@ async def test_a_stream_from_the_cache_gets_only_what_changed_since(at: Scene) -
     assert (at.counts.snapshots, at.counts.deltas) == (0, 1)
 
 
-@pytest.mark.check("streaming-9")
+@pytest.mark.check("stream-09")
 async def test_what_was_deleted_while_the_agent_was_away_is_gone(at: Scene) -> None:
     at.director.change({1: 1, 2: 1})
     at.director.change({2: 1})
@@ -211,7 +211,7 @@ async def test_a_stream_that_the_director_ends_in_order_is_resumed_as_it_says_an
     assert (at.counts.streams_opened, at.counts.snapshots) == (4, 1)
 
 
-@pytest.mark.check("streaming-17")
+@pytest.mark.check("stream-17")
 async def test_a_renewal_opens_the_next_stream_before_it_ends_the_one_before(at: Scene) -> None:
     at.director.change({1: 1})
     at.start()
@@ -263,7 +263,7 @@ async def test_a_renewal_that_the_director_does_not_honour_leaves_the_stream_as_
     assert at.connected.empty()
 
 
-@pytest.mark.check("streaming-8")
+@pytest.mark.check("stream-08")
 async def test_a_plane_that_was_set_back_is_followed(at: Scene) -> None:
     at.director.opening = lambda _: snapshot({1: 1}, 1)
     at.start(held=whole({1: 5}, 40))

@@ -25,7 +25,7 @@ from tests.unit.agent.scene import AT, opened_credentials, scene
 from tests.unit.agent.vault import Vault
 
 
-@pytest.mark.check("streaming-1")
+@pytest.mark.check("stream-01")
 async def test_a_configuration_is_reported_as_applying_while_the_hook_runs_and_then_as_applied(tmp_path: Path) -> None:
     new = configuration(3, application(1))
     async with scene(tmp_path) as at:
@@ -55,7 +55,7 @@ async def test_the_hook_finds_the_new_configuration_in_place(tmp_path: Path) -> 
         assert shown(tmp_path) == new
 
 
-@pytest.mark.check("streaming-4")
+@pytest.mark.check("stream-04")
 async def test_of_several_configurations_that_wait_only_the_latest_is_applied(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         at.hook.free.clear()
@@ -69,7 +69,7 @@ async def test_of_several_configurations_that_wait_only_the_latest_is_applied(tm
         assert at.hook.ran == [1, 100]
 
 
-@pytest.mark.check("streaming-11")
+@pytest.mark.check("stream-11")
 async def test_a_configuration_that_the_hook_refuses_is_reported_and_the_last_good_one_stays(tmp_path: Path) -> None:
     good = configuration(1, application(1))
     async with scene(tmp_path) as at:
@@ -89,7 +89,7 @@ async def test_where_the_first_configuration_is_refused_there_is_none(tmp_path: 
         assert shown(tmp_path) is None
 
 
-@pytest.mark.check("streaming-11")
+@pytest.mark.check("stream-11")
 async def test_a_revision_that_failed_is_not_tried_again(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         at.hook.refused.add(1)
@@ -123,7 +123,7 @@ async def test_content_that_is_applied_already_is_reported_and_nothing_is_done(t
     assert reopened.configuration.revision == 5
 
 
-@pytest.mark.check("streaming-10")
+@pytest.mark.check("stream-10")
 async def test_a_bookmark_is_kept_on_disk_and_not_reported(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         first = configuration(1, application(1))
@@ -225,7 +225,7 @@ NEW = configuration(3, application(1), application(2, version=2), application(3)
 EVERY_FAILURE = list(itertools.product(range(1, 13), [False, True]))
 
 
-@pytest.mark.check("streaming-5")
+@pytest.mark.check("stream-05")
 @pytest.mark.parametrize(("at_operation", "after_doing"), EVERY_FAILURE)
 async def test_a_disk_that_fails_once_never_shows_half_a_configuration(
     tmp_path: Path, at_operation: int, after_doing: bool
@@ -244,7 +244,7 @@ async def test_a_disk_that_fails_once_never_shows_half_a_configuration(
     assert disk.seen_since_armed <= {OLD.content_sha256, NEW.content_sha256}
 
 
-@pytest.mark.check("streaming-5")
+@pytest.mark.check("stream-05")
 @pytest.mark.parametrize(("at_operation", "after_doing"), EVERY_FAILURE)
 async def test_a_crash_at_any_moment_leaves_the_old_configuration_or_the_new_one(
     tmp_path: Path, at_operation: int, after_doing: bool

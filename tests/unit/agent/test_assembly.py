@@ -32,7 +32,7 @@ def take_all(assembly: Assembly, parts: Sequence[WatchConfigurationResponse]) ->
 shapes = st.dictionaries(st.integers(1, 8), st.integers(1, 3), max_size=6)
 
 
-@pytest.mark.check("streaming-21")
+@pytest.mark.check("stream-21")
 @given(st.lists(st.tuples(shapes, st.sampled_from(["delta", "snapshot"]), st.integers(1, 3)), min_size=1, max_size=6))
 def test_any_history_in_any_chunks_gives_each_configuration_once_and_whole(
     steps: list[tuple[Shape, str, int]],
@@ -67,13 +67,13 @@ def test_an_empty_snapshot_is_a_configuration() -> None:
     assert take_all(Assembly(None), snapshot({}, 3)) == [whole({}, 3)]
 
 
-@pytest.mark.check("streaming-9")
+@pytest.mark.check("stream-09")
 def test_an_application_that_is_removed_is_gone() -> None:
     [after] = take_all(Assembly(whole({1: 1, 2: 1}, 4)), delta({1: 1, 2: 1}, {2: 1}, 5))
     assert list(after.applications) == [application_id_of(2)]
 
 
-@pytest.mark.check("streaming-10")
+@pytest.mark.check("stream-10")
 def test_a_bookmark_moves_the_revision_and_keeps_the_content() -> None:
     held = whole({1: 1}, 4)
     moved = Assembly(held).take(bookmark(9, held.content_sha256))
@@ -107,14 +107,14 @@ def test_a_snapshot_has_the_last_word_on_credentials() -> None:
     assert told.credentials_revision == 8
 
 
-@pytest.mark.check("streaming-7")
+@pytest.mark.check("stream-07")
 def test_a_reset_replaces_what_was_held() -> None:
     [part] = snapshot({2: 1}, 8)
     part.reset = RESET_REASON_COMPACTED
     assert Assembly(whole({1: 1}, 4)).take(part) == whole({2: 1}, 8)
 
 
-@pytest.mark.check("streaming-8")
+@pytest.mark.check("stream-08")
 def test_a_snapshot_of_another_plane_may_be_of_a_lower_revision() -> None:
     assert take_all(Assembly(whole({1: 1}, 40)), snapshot({2: 1}, 3, plane=OTHER_PLANE)) == [
         whole({2: 1}, 3, OTHER_PLANE)

@@ -36,7 +36,7 @@ def test_a_new_cache_holds_nothing(tmp_path: Path) -> None:
     assert shown(tmp_path / "new" / "folder") is None
 
 
-@pytest.mark.check("streaming-20")
+@pytest.mark.check("stream-20")
 def test_what_was_applied_is_there_after_a_restart(tmp_path: Path) -> None:
     new = configuration(7, application(1), application(2))
     apply(opened(tmp_path), new)
@@ -151,7 +151,7 @@ def _write(name: str, content: bytes) -> Callable[[Path], None]:
 APPLICATION = f"current/{FIRST}.json"
 
 
-@pytest.mark.check("streaming-20")
+@pytest.mark.check("stream-20")
 @pytest.mark.parametrize(
     "tamper",
     [

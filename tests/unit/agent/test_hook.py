@@ -34,7 +34,7 @@ async def test_the_words_of_the_command_are_not_read_by_a_shell(tmp_path: Path) 
     assert (tmp_path / "$HOME; x").exists()
 
 
-@pytest.mark.check("streaming-11")
+@pytest.mark.check("stream-11")
 async def test_a_status_other_than_zero_is_a_failure_with_the_last_words(tmp_path: Path) -> None:
     assert await failure(hook("echo fine; echo no such listener >&2; exit 3"), tmp_path) == (
         "the hook ended with status 3: no such listener"

@@ -110,7 +110,7 @@ async def test_a_report_that_is_refused_is_not_tried_again() -> None:
         assert await at.director.revisions(2) == [4, 5]
 
 
-@pytest.mark.check("streaming-12")
+@pytest.mark.check("stream-12")
 async def test_only_the_latest_of_several_outcomes_is_reported() -> None:
     async with scene() as at:
         at.director.free.clear()

@@ -42,7 +42,7 @@ ROOT, ISSUING = authorities(StoppedClock())
 LEAF_DER = LEAF.signed_by(ISSUING.certificate, ISSUING.key).public_bytes(Encoding.DER)
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 @pytest.mark.parametrize(
     "forgery",
     [
@@ -58,7 +58,7 @@ def test_a_leaf_that_keeps_every_rule_is_taken_for_whom_it_names(forgery: Forger
     assert str(check_svid(forgery.signed_by(issuing.certificate, issuing.key))) == LEAF_ID
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 @pytest.mark.parametrize(
     ("forgery", "reason"),
     [
@@ -123,14 +123,14 @@ def test_a_serial_number_that_is_not_positive_is_refused(serial: bytes) -> None:
     assert refusal.value.reason is SvidReason.MALFORMED
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_a_leaf_that_breaks_a_rule_has_no_valid_chain_either(root: Authority, issuing: Authority) -> None:
     leaf = LEAF.but(uris=(LEAF_ID, LEAF_ID)).signed_by(issuing.certificate, issuing.key)
     with pytest.raises(SvidRefused):
         verify_chain(leaf, [issuing.certificate], [root.certificate], NOW)
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 @pytest.mark.parametrize(
     ("forgery", "reason"),
     [

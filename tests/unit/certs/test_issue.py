@@ -38,12 +38,12 @@ def director(issuing: Authority, clock: StoppedClock) -> IssuedCertificate:
     return issue(issuing, KEY.public_key(), DIRECTOR, HOUR, clock, ["localhost", "a.example"], LOOPBACK, server=True)
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_an_issued_leaf_is_an_x509_svid(application: IssuedCertificate) -> None:
     assert check_svid(application.certificate) == APPLICATION
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_a_client_is_named_by_its_spiffe_id_and_nothing_else(application: IssuedCertificate) -> None:
     names = application.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     assert names.critical
@@ -51,7 +51,7 @@ def test_a_client_is_named_by_its_spiffe_id_and_nothing_else(application: Issued
     assert not application.certificate.subject.rdns
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_a_server_is_named_by_its_hosts_too(director: IssuedCertificate) -> None:
     names = director.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert list(names) == [
@@ -62,7 +62,7 @@ def test_a_server_is_named_by_its_hosts_too(director: IssuedCertificate) -> None
     ]
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_a_leaf_may_authenticate_at_both_ends_and_sign_nothing(application: IssuedCertificate) -> None:
     extensions = application.certificate.extensions
     usage = extensions.get_extension_for_class(x509.KeyUsage)
@@ -156,7 +156,7 @@ def test_a_lifetime_under_a_second_is_refused(issuing: Authority, clock: Stopped
     assert refusal.value.reason is AuthorityReason.BAD_LIFETIME
 
 
-@pytest.mark.check("trust-7")
+@pytest.mark.check("trust-07")
 def test_nothing_but_the_key_of_a_request_is_honoured(issuing: Authority, clock: StoppedClock) -> None:
     greedy = (
         x509.CertificateSigningRequestBuilder()
@@ -180,7 +180,7 @@ def test_nothing_but_the_key_of_a_request_is_honoured(issuing: Authority, clock:
     assert public_key_sha256(issued.public_key()) == public_key_sha256(KEY.public_key())
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 @pytest.mark.parametrize("path", ["", "/application/shop", "/service/other", "/anything"])
 def test_an_identity_that_moorage_does_not_know_is_not_issued(
     path: str, issuing: Authority, clock: StoppedClock
@@ -189,7 +189,7 @@ def test_an_identity_that_moorage_does_not_know_is_not_issued(
         issue(issuing, KEY.public_key(), SpiffeId(TRUST_DOMAIN, path), HOUR, clock)
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 def test_an_identity_of_another_trust_domain_is_not_issued(issuing: Authority, clock: StoppedClock) -> None:
     _is_refused(IssueReason.FOREIGN_TRUST_DOMAIN, issuing, SpiffeId.admin("other.test", "ada"), clock)
 

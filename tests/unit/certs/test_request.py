@@ -32,7 +32,7 @@ def test_a_request_on_p384_is_taken() -> None:
     assert public_key_sha256(taken) == public_key_sha256(key.public_key())
 
 
-@pytest.mark.check("trust-6")
+@pytest.mark.check("trust-06")
 @pytest.mark.parametrize(
     ("key", "algorithm", "reason"),
     [
@@ -51,7 +51,7 @@ def test_a_weak_or_foreign_key_or_signature_is_refused(
     _is_refused(csr.public_bytes(serialization.Encoding.DER), reason)
 
 
-@pytest.mark.check("trust-6")
+@pytest.mark.check("trust-06")
 def test_a_request_that_another_key_signed_is_refused() -> None:
     other = make_csr(new_key())
     # The keys are of one length and in one place, so that one can be put into the other's request.
@@ -59,7 +59,7 @@ def test_a_request_that_another_key_signed_is_refused() -> None:
     _is_refused(CSR.replace(point[CSR], point[other]), CsrReason.BAD_SIGNATURE)
 
 
-@pytest.mark.check("trust-6")
+@pytest.mark.check("trust-06")
 @pytest.mark.parametrize(
     ("csr", "reason"),
     [
@@ -77,7 +77,7 @@ def test_what_is_no_request_or_too_large_for_one_is_refused(csr: bytes, reason: 
     _is_refused(csr, reason)
 
 
-@pytest.mark.check("trust-6")
+@pytest.mark.check("trust-06")
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 @example(b"\x30\x80\x00\x00")
@@ -86,7 +86,7 @@ def test_any_bytes_that_are_no_request_are_refused(content: bytes) -> None:
         checked_public_key(content)
 
 
-@pytest.mark.check("trust-6")
+@pytest.mark.check("trust-06")
 @settings(deadline=None)
 @given(position=st.integers(0, len(CSR) - 1), flip=st.integers(1, 255))
 def test_a_request_with_any_byte_changed_is_refused(position: int, flip: int) -> None:

@@ -133,7 +133,7 @@ def test_a_root_has_no_list_of_leaves(root: Authority) -> None:
     assert refused.value.reason is AuthorityReason.NOT_AN_ISSUING_AUTHORITY
 
 
-@pytest.mark.check("trust-8")
+@pytest.mark.check("trust-08")
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda curve: curve.name)
 def test_openssl_verifies_a_list_and_refuses_what_is_on_it(
     clock: StoppedClock, tmp_path: Path, curve: ec.EllipticCurve

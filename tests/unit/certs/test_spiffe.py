@@ -11,7 +11,7 @@ UUID = "4b0c6a0e-52c9-4d8b-9a4e-0f1d2c3b4a59"
 LONGEST_DOMAIN = "d" * 255
 LONGEST_PATH = "/" + "p" * (2048 - len("spiffe://td") - 1)
 
-pytestmark = pytest.mark.check("trust-8")
+pytestmark = pytest.mark.check("trust-08")
 
 
 @pytest.mark.parametrize(

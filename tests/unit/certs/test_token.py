@@ -38,7 +38,7 @@ def test_a_token_is_one_lowercase_line_with_its_prefix() -> None:
     assert set(TEXT.removeprefix("moor_")) <= set("abcdefghijklmnopqrstuvwxyz234567")
 
 
-@pytest.mark.check("trust-9")
+@pytest.mark.check("trust-09")
 def test_a_token_holds_two_pins_during_a_change_of_roots() -> None:
     token = OneTimeToken("plane.example:7444", (PIN, OTHER_PIN), SECRET)
     assert OneTimeToken.decode(token.encode()).root_pins == (PIN, OTHER_PIN)

@@ -20,7 +20,7 @@ from tests.unit.director_stream import plane
 from tests.unit.director_stream.story import MakeReader, Story, up_to_date
 
 
-@pytest.mark.check("stream-1")
+@pytest.mark.check("stream-01")
 async def test_a_stream_without_a_resume_point_begins_with_a_snapshot(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -41,7 +41,7 @@ async def test_a_runtime_that_sees_nothing_gets_an_empty_snapshot(database: Data
     assert reader.view == {}
 
 
-@pytest.mark.check("stream-2")
+@pytest.mark.check("stream-02")
 async def test_a_change_reaches_only_those_who_can_see_it(database: Database, story: Story, read: MakeReader) -> None:
     concerned, unconcerned = read(story.runtime), read(story.other_runtime)
     concerned.connect()
@@ -53,7 +53,7 @@ async def test_a_change_reaches_only_those_who_can_see_it(database: Database, st
     assert unconcerned.kinds == [CONFIGURATION_KIND_SNAPSHOT]
 
 
-@pytest.mark.check("stream-3")
+@pytest.mark.check("stream-03")
 async def test_of_many_fast_changes_the_last_one_always_arrives(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -65,7 +65,7 @@ async def test_of_many_fast_changes_the_last_one_always_arrives(
     assert reader.revision == await database.read(plane.head_of)
 
 
-@pytest.mark.check("stream-4")
+@pytest.mark.check("stream-04")
 async def test_a_reader_that_paused_gets_the_latest_state_and_not_the_history(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -85,7 +85,7 @@ async def test_a_reader_that_paused_gets_the_latest_state_and_not_the_history(
     assert len(reader.messages) == 3
 
 
-@pytest.mark.check("stream-5")
+@pytest.mark.check("stream-05")
 async def test_one_change_of_several_applications_is_never_seen_in_part(
     database: Database, story: Story, start_hub: Callable[..., Any], read: MakeReader
 ) -> None:

@@ -16,7 +16,7 @@ from tests.unit.director_stream.plane import PLANE_ID
 from tests.unit.director_stream.story import MakeReader, Story, up_to_date
 
 
-@pytest.mark.check("stream-6")
+@pytest.mark.check("stream-06")
 async def test_a_resumed_stream_brings_only_what_changed_since(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -35,7 +35,7 @@ async def test_a_resumed_stream_brings_only_what_changed_since(
     assert list(reader.messages[0].removed_application_ids) == [dropped]
 
 
-@pytest.mark.check("stream-6")
+@pytest.mark.check("stream-06")
 async def test_a_resumed_stream_brings_a_bookmark_at_once_when_nothing_changed(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -68,7 +68,7 @@ async def test_what_left_the_view_and_came_back_while_the_reader_was_away_is_not
     assert reader.kinds == [CONFIGURATION_KIND_BOOKMARK]
 
 
-@pytest.mark.check("stream-7")
+@pytest.mark.check("stream-07")
 async def test_a_resume_point_older_than_the_log_is_answered_by_a_snapshot(
     database: Database, story: Story, read: MakeReader
 ) -> None:
@@ -84,7 +84,7 @@ async def test_a_resume_point_older_than_the_log_is_answered_by_a_snapshot(
     assert reader.messages[0].reset == RESET_REASON_COMPACTED
 
 
-@pytest.mark.check("stream-8")
+@pytest.mark.check("stream-08")
 @pytest.mark.parametrize(
     "point", [ResumePoint(plane_id=PLANE_ID, revision=10**6), ResumePoint(plane_id=plane.new_id())]
 )
@@ -98,7 +98,7 @@ async def test_a_resume_point_of_the_future_or_of_another_plane_is_answered_by_a
     assert reader.messages[0].reset == RESET_REASON_FOREIGN
 
 
-@pytest.mark.check("stream-9")
+@pytest.mark.check("stream-09")
 async def test_what_was_deleted_while_the_reader_was_away_is_removed_by_name(
     database: Database, story: Story, read: MakeReader
 ) -> None:
