@@ -20,7 +20,6 @@ from director.store.tables import (
     plane,
     runtimes,
 )
-from mesh.configuration import application_sha256, content_sha256
 from mesh.database import Database
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -251,10 +250,6 @@ def view_of(tx: Connection, runtime_id: str) -> dict[str, ApplicationConfigurati
             ],
         )
     return view
-
-
-def hash_of(view: dict[str, ApplicationConfiguration]) -> str:
-    return content_sha256({key: application_sha256(each) for key, each in view.items()})
 
 
 def _join(

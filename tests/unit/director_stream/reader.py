@@ -1,117 +1,26 @@
-"""A reader of the stream that trusts nothing: it holds what it was sent and checks each message."""
+"""A reader of a hub in this process."""
 
-import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
 
-from moorage.director.v1.configuration_pb2 import (
-    CONFIGURATION_KIND_BOOKMARK,
-    CONFIGURATION_KIND_DELTA,
-    CONFIGURATION_KIND_SNAPSHOT,
-    ApplicationConfiguration,
-    ResumePoint,
-    WatchConfigurationRequest,
-    WatchConfigurationResponse,
-)
+from moorage.director.v1.configuration_pb2 import WatchConfigurationRequest, WatchConfigurationResponse
 
 from director.stream.hub import Hub
 from mesh.errors import Refusal
-from tests.unit.director_stream.plane import hash_of
+from tests.support.stream_reader import StreamReader
 
 
-class Reader:
-    """One runtime's reader; what it holds outlives its streams."""
+class Reader(StreamReader):
+    """Reads what a hub gives, with no wire in between."""
 
     def __init__(self, hub: Hub, runtime_id: str) -> None:
+        super().__init__(runtime_id)
         self.hub = hub
-        self.runtime_id = runtime_id
-        self.plane_id = ""
-        self.revision = 0
-        self.credentials_revision = 0
-        self.view: dict[str, ApplicationConfiguration] = {}
-        self.messages: list[WatchConfigurationResponse] = []
-        self.refusal: Refusal | None = None
-        self.reading = asyncio.Event()
-        self.reading.set()
-        self._news = asyncio.Event()
-        self._parts: list[WatchConfigurationResponse] = []
-        self._first = True
-        self._task: asyncio.Task[None] | None = None
 
-    def connect(self, *, resume: bool = False, point: ResumePoint | None = None) -> None:
-        request = WatchConfigurationRequest(runtime_id=self.runtime_id, resume=point)
-        if resume and self.plane_id:
-            point = ResumePoint(plane_id=self.plane_id, revision=self.revision)
-            request.resume.CopyFrom(point)
-            request.credentials_revision = self.credentials_revision
-        self.messages, self._parts, self._first, self.refusal = [], [], True, None
-        self._resumed = point is not None
-        self._task = asyncio.get_running_loop().create_task(self._read(request))
-        self._task.add_done_callback(lambda _: self._news.set())
-
-    async def disconnect(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    async def until(self, rule: Callable[["Reader"], bool]) -> None:
-        """Wait until `rule` holds of this reader."""
-        async with asyncio.timeout(10):
-            while not rule(self):
-                assert self.connected, "the stream ended"
-                self._news.clear()
-                await self._news.wait()
-
-    @property
-    def connected(self) -> bool:
-        return self._task is not None and not self._task.done()
-
-    @property
-    def kinds(self) -> list[int]:
-        return [message.kind for message in self.messages]
-
-    async def _read(self, request: WatchConfigurationRequest) -> None:
+    async def _stream(self, request: WatchConfigurationRequest) -> AsyncGenerator[WatchConfigurationResponse, None]:
         try:
             async with contextlib.aclosing(self.hub.watch(request)) as stream:
                 async for content in stream:
-                    self._take(WatchConfigurationResponse.FromString(content))
-                    await self.reading.wait()
+                    yield WatchConfigurationResponse.FromString(content)
         except Refusal as refusal:
             self.refusal = refusal
-
-    def _take(self, message: WatchConfigurationResponse) -> None:
-        self.messages.append(message)
-        self._news.set()
-        if self._parts:
-            whole = {(part.revision, part.kind, part.plane_id, part.reset) for part in [*self._parts, message]}
-            assert len(whole) == 1, "a revision is torn"
-        self._parts.append(message)
-        assert bool(message.content_sha256) != message.partial
-        if message.partial:
-            return
-        parts, self._parts = self._parts, []
-        if message.kind == CONFIGURATION_KIND_SNAPSHOT:
-            assert self._first, "a snapshot in the middle of a stream"
-            self.view = {}
-            self.credentials_revision = 0
-        else:
-            assert not self._first or self._resumed, "a change of nothing"
-            assert message.plane_id == self.plane_id
-            may_repeat = self._first and message.kind == CONFIGURATION_KIND_BOOKMARK
-            assert message.revision > self.revision or (may_repeat and message.revision == self.revision)
-        self._first = False
-        assert not any(part.credentials_revision for part in parts[:-1]), "told before the revision is whole"
-        if message.credentials_revision:
-            assert message.credentials_revision > self.credentials_revision, "told twice"
-            self.credentials_revision = message.credentials_revision
-        for part in parts:
-            for application_id in part.removed_application_ids:
-                assert message.kind == CONFIGURATION_KIND_DELTA
-                assert self.view.pop(application_id, None) is not None, "removed what was not there"
-            for application in part.applications:
-                assert message.kind != CONFIGURATION_KIND_BOOKMARK
-                self.view[application.application_id] = application
-        self.plane_id, self.revision = message.plane_id, message.revision
-        assert hash_of(self.view) == message.content_sha256
