@@ -23,7 +23,7 @@ STREAMS = 5
 """Streams of the party to each process."""
 
 
-@pytest.mark.check("trust-18")
+@pytest.mark.check("trust-18", "stream-16")
 async def test_whoever_is_revoked_is_cut_off_everywhere_within_a_second_and_stays_so(
     services: Services, tmp_path: Path
 ) -> None:

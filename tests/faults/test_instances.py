@@ -99,6 +99,7 @@ class Registry:
         ]
 
 
+@pytest.mark.check("stream-19")
 async def test_nothing_is_lost_or_reordered_while_one_of_two_directors_is_killed_at_random(
     directors: Directors,
 ) -> None:
@@ -107,10 +108,12 @@ async def test_nothing_is_lost_or_reordered_while_one_of_two_directors_is_killed
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.check("stream-19")
 async def test_nothing_is_lost_or_reordered_through_many_kills(directors: Directors) -> None:
     await _holds_through_kills(directors, kills=25, between=300)
 
 
+@pytest.mark.check("stream-18")
 async def test_watchers_of_a_director_that_is_stopped_go_on_at_the_other_without_a_snapshot(
     directors: Directors,
 ) -> None:

@@ -90,6 +90,7 @@ async def test_a_director_begins_with_the_list_of_the_connector(plane: Plane) ->
     assert (await problem_of(listing(plane))).reason == "CERTIFICATE_REVOKED"
 
 
+@pytest.mark.check("stream-16")
 async def test_a_stream_and_its_connection_end_as_soon_as_the_connector_says_so(plane: Plane) -> None:
     await plane.director.start()
     created = await plane.director.stub().CreateRuntime(CreateRuntimeRequest(runtime=Runtime(name="berlin")))
@@ -107,6 +108,9 @@ async def test_a_stream_and_its_connection_end_as_soon_as_the_connector_says_so(
     assert asyncio.get_running_loop().time() - began < 1
     call = stub.GetRuntime(GetRuntimeRequest(runtime_id=runtime_id), timeout=20)
     assert (await problem_of(call)).reason == "CERTIFICATE_REVOKED"
+    for again in (stub, plane.director.stub(identity)):  # over the same connection, and over a new one
+        stream = again.WatchConfiguration(WatchConfigurationRequest(runtime_id=runtime_id), timeout=20)
+        assert (await problem_of(stream.read())).reason == "CERTIFICATE_REVOKED"
 
 
 async def test_what_was_revoked_stays_so_for_a_director_that_was_killed_and_finds_no_connector(plane: Plane) -> None:
