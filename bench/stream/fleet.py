@@ -65,6 +65,10 @@ class Fleet:
         """Have it read nothing more, though its connections stay."""
         os.kill(self._process.pid, signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """Have it read on."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
     async def _do(self, command: str, **arguments: object) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
