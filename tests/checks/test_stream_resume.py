@@ -78,7 +78,7 @@ async def test_who_reconnects_with_a_revision_older_than_the_log_is_told_so_and_
     reader, witness = await was_away(registry, group), await registry.connected(await registry.runtime(group))
     await registry.delete_application(gone)
     await registry.describe(kept, "meanwhile")
-    compact(director.settings["database"])
+    assert compact(director.settings["database"])
 
     await back(reader)
 
@@ -160,7 +160,7 @@ async def test_bookmarks_move_the_resume_point_of_an_idle_stream_and_nothing_old
     assert set(idle.kinds[1:]) == {CONFIGURATION_KIND_BOOKMARK}
 
     await idle.disconnect()
-    compact(director.settings["database"])  # all that it never had to see
+    assert compact(director.settings["database"])  # all that it never had to see
     await back(idle)
     assert idle.kinds == [CONFIGURATION_KIND_BOOKMARK]
 

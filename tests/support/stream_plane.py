@@ -191,9 +191,13 @@ class StreamPlane:
         reader.at = at
         reader.connect()
         await reader.until(lambda each: bool(each.plane_id), PATIENCE)
+        await self.let_go(reader)
+        return reader
+
+    async def let_go(self, reader: Reader) -> None:
+        """Close a reader that is needed no more."""
         await reader.close()
         self._readers.remove(reader)
-        return reader
 
     async def up_to_date(self, *readers: Reader) -> None:
         """Wait until these hold exactly what the plane shows."""
@@ -226,11 +230,14 @@ class StreamPlane:
         return f"n-{next(self._numbers)}"
 
 
-def compact(url: str) -> None:
-    """Forget the whole change log of a Director's database, as its own retention does, while it runs."""
+def compact(url: str) -> bool:
+    """Forget the whole change log of a Director's database, as its own retention does, while it runs.
+
+    Says whether there was anything to forget.
+    """
     database = Database.open(url)
     try:
         with database.engine.begin() as tx:
-            assert forget_changes(tx, _EVERYTHING, 2**31)
+            return forget_changes(tx, _EVERYTHING, 2**31)
     finally:
         database.close()
