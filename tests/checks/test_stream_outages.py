@@ -29,9 +29,6 @@ OUTAGE = 1.0
 SPREAD = 0.2
 """Seconds between the first and the last of the agents that are back, at least: they come by chance, not as one."""
 
-OPENS_WITHIN = 20.0
-"""Seconds after which a stream has begun or is refused."""
-
 
 @pytest.mark.check("stream-17")
 async def test_a_stream_ends_with_its_certificate_and_is_resumed_by_the_next_one_without_a_snapshot(
@@ -46,7 +43,7 @@ async def test_a_stream_ends_with_its_certificate_and_is_resumed_by_the_next_one
     await reader.until(lambda each: bool(each.plane_id), PATIENCE)
     before = reader.revision
 
-    await ended(reader)
+    await reader.over()
     late = datetime.now(UTC) - identity.load().not_after
     assert timedelta() <= late < timedelta(seconds=2)
     assert reader.problem is not None
@@ -108,7 +105,7 @@ async def test_a_director_that_is_not_ready_refuses_a_stream_and_never_sends_an_
         server.kill()
         try:
             newcomer.connect()
-            await ended(newcomer)
+            await newcomer.over()
             assert newcomer.problem is not None
             assert (newcomer.problem.code, newcomer.problem.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
             assert newcomer.problem.retry_after is not None
@@ -133,21 +130,13 @@ def server() -> Iterator[PostgresqlServer]:
     made.remove()
 
 
-async def ended(reader: Reader) -> None:
-    """Wait until a stream is over."""
-    async with asyncio.timeout(OPENS_WITHIN):
-        while reader.connected:
-            await asyncio.sleep(0.02)
-
-
 async def probed(reader: Reader) -> Sequence[grpc.StatusCode]:
     """Try to connect until there is a whole configuration; with which status each of the tries before that failed."""
-    codes = []
+    codes: list[grpc.StatusCode] = []
     async with asyncio.timeout(PATIENCE):
         while True:
             reader.connect()
-            while reader.connected and not reader.plane_id:
-                await asyncio.sleep(0.01)
+            await reader.begun_or_over()
             if reader.plane_id:
                 return codes
             assert reader.problem is not None

@@ -76,32 +76,30 @@ async def test_a_reader_that_paused_gets_the_latest_state_and_not_the_history(tm
 async def test_the_streams_of_frozen_parties_are_closed_by_keepalive_and_what_they_took_is_free_again(
     tmp_path: Path,
 ) -> None:
-    """An agent and two hundred readers under SIGSTOP; their memory serves the next two hundred."""
+    """An agent and two hundred readers under SIGSTOP: no stream, task or connection of theirs is left."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         metrics = f"127.0.0.1:{free.getsockname()[1]}"
     async with started(tmp_path, metrics_listen=metrics) as (process, registry):
         group = await registry.group()
         application = await registry.application(group)
         runtime = await registry.runtime(group)
-        some, more = [[await registry.runtime(group) for _ in range(FROZEN)] for _ in range(2)]
+        runtimes = [await registry.runtime(group) for _ in range(FROZEN)]
         agent = await registry.agent(runtime)
         await registry.applied(agent, runtime, connected=True)
-        async with reading(registry, some) as frozen:
+        before = descriptors(process)
+        async with reading(registry, runtimes) as frozen:
             assert open_streams(metrics) == 1 + FROZEN
-            peak = memory(process)
+            assert descriptors(process) >= before + FROZEN
             with stopped(agent):
                 frozen.freeze()
 
                 async def closed() -> bool:
-                    return open_streams(metrics) == 0
+                    return open_streams(metrics) == 0 and descriptors(process) <= before
 
                 await eventually("no stream is open", closed, within=KEEPALIVE + 8)
                 told = await registry.told_of(runtime)
                 assert told.state == RuntimeState.RUNTIME_STATE_READY  # what it ran when it was last heard of
                 await registry.describe(application, "while it was frozen")
-        async with reading(registry, more):
-            assert memory(process) < peak + FROZEN * 20 * 1024  # a stream takes more than four times as much
-
         status = await registry.applied(agent, runtime, connected=True)
         assert status["counts"]["snapshots"] == 1
 
@@ -109,9 +107,7 @@ async def test_the_streams_of_frozen_parties_are_closed_by_keepalive_and_what_th
 @pytest.mark.timeout(300)
 @pytest.mark.check("stream-15")
 @pytest.mark.parametrize("streams", [100, pytest.param(1000, marks=pytest.mark.slow)])
-async def test_one_frozen_reader_among_many_slows_nobody_and_takes_bounded_memory(
-    tmp_path: Path, streams: int
-) -> None:
+async def test_one_frozen_reader_among_many_slows_nobody_and_takes_bounded_memory(tmp_path: Path, streams: int) -> None:
     size = Size(applications=1, apis=1, groups=1, runtimes=streams + 1)
     async with director(tmp_path / "director", size) as (server, mint):
         registry = StreamPlane(tmp_path, mint, [server.address])
@@ -136,10 +132,12 @@ async def test_one_frozen_reader_among_many_slows_nobody_and_takes_bounded_memor
                     grown = server.memory() - before
                 if frozen:
                     last.thaw()
+            (sent,) = await last.take()
         await registry.close()
+    large_ones = [each for each in sent if each.size > LARGE_APIS * 1000]
+    assert len(large_ones) < LARGE_CHANGES * 0.75
     assert grown < BUFFERED
     assert statistics.median(beside[True]) < 1.5 * statistics.median(beside[False])
-    print(f"median ms: {statistics.median(beside[True]):.2f} beside {statistics.median(beside[False]):.2f}; {grown=}")
 
 
 @asynccontextmanager
@@ -204,12 +202,10 @@ async def latencies(server: Director, others: Fleet) -> list[float]:
     return found
 
 
-def memory(process: DirectorProcess) -> int:
-    """Bytes of a Director that are resident."""
+def descriptors(process: DirectorProcess) -> int:
+    """How many files and connections a Director has open."""
     assert process.process is not None
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.process.pid}/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    return len(list(Path(f"/proc/{process.process.pid}/fd").iterdir()))
 
 
 def open_streams(metrics: str) -> int:

@@ -1,4 +1,4 @@
-"""Streaming, for a reader that was away or idle: what it is sent when it is back. One Director serves all tests here."""
+"""Streaming, for a reader that was away or idle: what it is sent when it is back. One Director serves all tests."""
 
 import pytest
 from moorage.director.v1.configuration_pb2 import (

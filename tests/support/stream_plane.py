@@ -63,6 +63,15 @@ class Reader(StreamReader):
         finally:
             call.cancel()
 
+    async def over(self) -> None:
+        """Wait for the end of its stream; raises what the reader found wrong with it."""
+        await self._until(lambda: not self.connected)
+        await self.disconnect()
+
+    async def begun_or_over(self) -> None:
+        """Wait until its stream brought a whole configuration, or ended."""
+        await self._until(lambda: bool(self.plane_id) or not self.connected)
+
     async def close(self) -> None:
         """End its stream, and its connections."""
         await self.disconnect()
@@ -124,9 +133,7 @@ class StreamPlane:
 
     async def group(self, applications: Iterable[str] = (), runtimes: Iterable[str] = ()) -> str:
         """A new group of these; its id."""
-        request = CreateGroupRequest(
-            group=Group(name=self._name()), application_ids=applications, runtime_ids=runtimes
-        )
+        request = CreateGroupRequest(group=Group(name=self._name()), application_ids=applications, runtime_ids=runtimes)
         group_id: str = (await self.call("CreateGroup", request)).group.group_id
         return group_id
 

@@ -68,14 +68,8 @@ class StreamReader(ABC):
             self._task = None
 
     async def until(self, rule: Callable[[Self], bool], within: float = 10) -> None:
-        """Wait until `rule` holds of this reader."""
-        async with asyncio.timeout(within):
-            while not rule(self):
-                if self._task is not None and self._task.done():
-                    self._task.result()
-                assert self.connected, "the stream ended"
-                self._news.clear()
-                await self._news.wait()
+        """Wait until `rule` holds of this reader; fails where its stream ended before."""
+        await self._until(lambda: rule(self) or self._ended_before(), within)
 
     @property
     def connected(self) -> bool:
@@ -89,6 +83,18 @@ class StreamReader(ABC):
     def content_sha256(self) -> str:
         """The hash of what it holds."""
         return hash_of(self.view)
+
+    def _ended_before(self) -> bool:
+        if self._task is not None and self._task.done():
+            self._task.result()  # raises what was wrong with it
+        assert self.connected, "the stream ended"
+        return False
+
+    async def _until(self, rule: Callable[[], bool], within: float = 30) -> None:
+        async with asyncio.timeout(within):
+            while not rule():
+                self._news.clear()
+                await self._news.wait()
 
     async def _read(self, request: WatchConfigurationRequest) -> None:
         async with contextlib.aclosing(self._stream(request)) as stream:
