@@ -3,12 +3,13 @@
 import asyncio
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import grpc
 import pytest
+import pytest_asyncio
 from moorage.director.v1.configuration_pb2 import CONFIGURATION_KIND_DELTA, CONFIGURATION_KIND_SNAPSHOT
 
 from tests.integration.agent.plane import Agent
@@ -19,6 +20,8 @@ from tests.support.stream_plane import PATIENCE, Reader, StreamPlane
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
+READERS = 8
+CHANGES = 40
 AGENTS = 6
 PROBES = 4
 """Readers that try to connect all the while."""
@@ -28,6 +31,15 @@ OUTAGE = 1.0
 
 SPREAD = 0.2
 """Seconds between the first and the last of the agents that are back, at least: they come by chance, not as one."""
+
+
+@dataclass
+class Pair:
+    """Two Directors on a PostgreSQL that can be killed, for nobody else is on it, and their registry."""
+
+    server: PostgresqlServer
+    directors: Directors
+    registry: StreamPlane
 
 
 @pytest.mark.check("stream-17")
@@ -90,44 +102,85 @@ async def test_when_a_director_is_killed_its_agents_come_back_one_by_one_and_nob
     assert max(back) - min(back) > timedelta(seconds=SPREAD)
 
 
+@pytest.mark.check("stream-18")
+async def test_the_streams_of_a_director_that_is_stopped_go_on_at_another_and_lose_nothing(pair: Pair) -> None:
+    registry = pair.registry
+    group = await registry.group()
+    application = await registry.application(group)
+    readers = [registry.reader(await registry.runtime(group)) for _ in range(READERS)]
+    for number, reader in enumerate(readers):
+        reader.at = number % 2
+        reader.connect()
+    await registry.up_to_date(*readers)
+    drained = [each for each in readers if each.at == 1]
+
+    changing = asyncio.create_task(changes(registry, application))
+    assert await pair.directors.processes[1].end(signal.SIGTERM) == 0
+    waits = set()
+    for reader in drained:
+        await reader.over()
+        assert reader.problem is not None
+        assert (reader.problem.code, reader.problem.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+        waits.add(reader.problem.retry_after)
+        reader.at = 0
+        reader.connect(resume=True)
+    await changing
+    await registry.up_to_date(*readers)
+
+    assert None not in waits
+    assert len(waits) == len(drained)  # they do not come back all at once
+    assert all(each.kinds and CONFIGURATION_KIND_SNAPSHOT not in each.kinds for each in drained)
+    assert all(each.kinds.count(CONFIGURATION_KIND_SNAPSHOT) == 1 for each in readers if each not in drained)
+    await pair.directors.processes[1].start()
+
+
 @pytest.mark.check("stream-19")
 async def test_a_director_that_is_not_ready_refuses_a_stream_and_never_sends_an_empty_configuration(
-    tmp_path: Path, server: PostgresqlServer
+    pair: Pair,
 ) -> None:
-    directors = Directors(tmp_path, server, count=1)
-    registry = StreamPlane(tmp_path, directors.mint, [directors.processes[0].settings["listen"]])
+    registry = pair.registry
+    group = await registry.group()
+    application = await registry.application(group)
+    reader = await registry.connected(await registry.runtime(group))
+    newcomer = registry.reader(await registry.runtime(group))
+    pair.server.kill()
+    try:
+        newcomer.connect()
+        await newcomer.over()
+        assert newcomer.problem is not None
+        assert (newcomer.problem.code, newcomer.problem.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+        assert newcomer.problem.retry_after is not None
+        assert not newcomer.messages
+    finally:
+        pair.server.start()
+
+    assert set(await probed(newcomer)) <= {grpc.StatusCode.UNAVAILABLE}
+    assert set(newcomer.view) == {application}
+    await registry.describe(application, "after it")
+    await registry.up_to_date(reader, newcomer)
+    assert reader.kinds == [CONFIGURATION_KIND_SNAPSHOT, CONFIGURATION_KIND_DELTA]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
+    """Both are ready."""
+    folder, server = tmp_path_factory.mktemp("pair"), PostgresqlServer.started()
+    directors = Directors(folder, server)
+    registry = StreamPlane(folder, directors.mint, [each.settings["listen"] for each in directors.processes])
     try:
         await directors.start()
-        group = await registry.group()
-        application = await registry.application(group)
-        reader = await registry.connected(await registry.runtime(group))
-        newcomer = registry.reader(await registry.runtime(group))
-        server.kill()
-        try:
-            newcomer.connect()
-            await newcomer.over()
-            assert newcomer.problem is not None
-            assert (newcomer.problem.code, newcomer.problem.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
-            assert newcomer.problem.retry_after is not None
-            assert not newcomer.messages
-        finally:
-            server.start()
-        await probed(newcomer)
-        assert set(newcomer.view) == {application}
-        await registry.describe(application, "after it")
-        await registry.up_to_date(reader, newcomer)
-        assert reader.kinds == [CONFIGURATION_KIND_SNAPSHOT, CONFIGURATION_KIND_DELTA]
+        yield Pair(server, directors, registry)
     finally:
         await registry.close()
         await directors.close()
+        server.remove()
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL that can be killed: nobody else is on it."""
-    made = PostgresqlServer.started()
-    yield made
-    made.remove()
+async def changes(registry: StreamPlane, application: str) -> None:
+    """Change an Application for as long as a Director takes to stop, and a little longer."""
+    for number in range(CHANGES):
+        await registry.describe(application, str(number))
+        await asyncio.sleep(0.05)
 
 
 async def probed(reader: Reader) -> Sequence[grpc.StatusCode]:
@@ -136,7 +189,7 @@ async def probed(reader: Reader) -> Sequence[grpc.StatusCode]:
     async with asyncio.timeout(PATIENCE):
         while True:
             reader.connect()
-            await reader.begun_or_over()
+            await reader.until_or_over(lambda each: bool(each.plane_id))
             if reader.plane_id:
                 return codes
             assert reader.problem is not None

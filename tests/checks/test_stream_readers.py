@@ -38,7 +38,7 @@ KEEPALIVE = 20.0 + 10.0
 FROZEN = 200
 """Readers that are frozen at the same time."""
 
-ROUNDS, CHANGES = 4, 10
+ROUNDS, CHANGES = 3, 6
 """Rounds with a frozen reader, between as many without one, and changes of all streams in each."""
 
 

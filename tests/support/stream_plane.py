@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,9 @@ class Reader(StreamReader):
         await self._until(lambda: not self.connected)
         await self.disconnect()
 
-    async def begun_or_over(self) -> None:
-        """Wait until its stream brought a whole configuration, or ended."""
-        await self._until(lambda: bool(self.plane_id) or not self.connected)
+    async def until_or_over(self, rule: Callable[["Reader"], bool]) -> None:
+        """Wait until `rule` holds of this reader, or its stream has ended."""
+        await self._until(lambda: rule(self) or not self.connected)
 
     async def close(self) -> None:
         """End its stream, and its connections."""

@@ -22,7 +22,7 @@ from moorage.director.v1.runtime_pb2 import DeleteRuntimeRequest
 
 from tests.integration.agent.plane import Agent
 from tests.integration.director_registry.process import DirectorProcess
-from tests.support.stream_plane import PATIENCE, Reader, StreamPlane, compact
+from tests.support.stream_plane import Reader, StreamPlane, compact
 
 T = TypeVar("T")
 
@@ -290,8 +290,19 @@ class Walk(RuleBasedStateMachine):
             shown = await self.registry.afresh(runtime, at)
             assert set(shown.view) == set[str]().union(*theirs) & set(self.applications)
             for reader in readers:
-                await reader.until(lambda each, shown=shown: each.view == shown.view, PATIENCE)  # type: ignore[misc]
+                await self._follow(reader, shown)
                 assert reader.content_sha256 == shown.content_sha256
+
+    async def _follow(self, reader: Reader, shown: Reader) -> None:
+        """Wait until a reader has what is shown; one that was paused only now learns that its Director was killed."""
+        while True:
+            await reader.until_or_over(lambda each: each.view == shown.view)
+            if reader.connected:
+                return
+            await reader.over()
+            assert reader.problem is not None
+            assert reader.problem.code is grpc.StatusCode.UNAVAILABLE
+            await self._connect(reader, reader.at, resume=True)
 
     async def _new_group(self, applications: Sequence[str], runtimes: Sequence[str]) -> None:
         self.members[await self.registry.group(applications, runtimes)] = {*applications, *runtimes}

@@ -19,7 +19,7 @@ from mesh.channel import LiveChannel
 from mesh.errors import Problem
 from tests.support.identities import Mint
 
-READY_TIMEOUT = 20.0
+READY_TIMEOUT = 45.0
 """Seconds that the Director may take to start, or to stop, on a busy machine."""
 
 
