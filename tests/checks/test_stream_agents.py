@@ -91,6 +91,7 @@ async def test_an_agent_that_is_stuck_in_applying_holds_up_nobody_else_and_has_t
     free = await registry.agent(other)
     await registry.applied(agent, stuck)
     await registry.applied(free, other)
+    await reported(registry, stuck, REPORT_STATE_APPLIED)
     (tmp_path / "hang").touch()
 
     first = await registry.describe(application, "one")

@@ -22,19 +22,19 @@ Tell = Callable[[str], None]
 
 
 @pytest.fixture
-def one_director(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+def one_director(tmp_path: Path) -> Iterator[World]:
     """A walk at one Director, on SQLite."""
     process = DirectorProcess(tmp_path)
-    yield from _running(World(tmp_path, [process], process.settings["database"], request.param))
+    yield from _running(World(tmp_path, [process], process.settings["database"]))
 
 
 @pytest.fixture
-def two_directors(tmp_path: Path, postgresql: PostgresqlServer, request: pytest.FixtureRequest) -> Iterator[World]:
+def two_directors(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[World]:
     """A walk at two Directors, on one PostgreSQL."""
     directors = Directors(tmp_path, postgresql)
     for each in directors.processes:
         each.mint = directors.mint
-    yield from _running(World(tmp_path, directors.processes, directors.database, request.param))
+    yield from _running(World(tmp_path, directors.processes, directors.database))
 
 
 def _running(world: World) -> Iterator[World]:
@@ -46,7 +46,9 @@ def _running(world: World) -> Iterator[World]:
         world.loop.close()
 
 
-def _walk(world: World, rounds: int, tell: Tell | None = None) -> None:
+def _walk(world: World, rounds: int, kills_every: int, tell: Tell | None = None) -> None:
+    world.kills_every = kills_every
+
     def begin() -> Walk:
         if tell is not None and world.rounds % TOLD_EVERY == 0:
             happened = f"{world.kills} kills, {world.compactions} compactions, {world.messages} messages"
@@ -67,25 +69,22 @@ def _walk(world: World, rounds: int, tell: Tell | None = None) -> None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.check("stream-03", "stream-05", "stream-06", "stream-07", "stream-19")
-@pytest.mark.parametrize("one_director", [10], indirect=True)
 def test_no_reader_sees_a_revision_twice_torn_or_backwards_and_each_ends_with_its_view(one_director: World) -> None:
-    _walk(one_director, 12)
+    _walk(one_director, 12, kills_every=10)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.check("stream-03", "stream-05", "stream-06", "stream-07", "stream-19")
-@pytest.mark.parametrize("one_director", [25], indirect=True)
 def test_the_same_holds_for_five_hundred_rounds(one_director: World, told: Tell) -> None:
-    _walk(one_director, 500, told)
+    _walk(one_director, 500, 25, told)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.check("stream-03", "stream-05", "stream-06", "stream-07", "stream-18", "stream-19")
-@pytest.mark.parametrize("two_directors", [25], indirect=True)
 def test_the_same_holds_for_five_hundred_rounds_at_two_directors(two_directors: World, told: Tell) -> None:
-    _walk(two_directors, 500, told)
+    _walk(two_directors, 500, 25, told)
 
 
 @pytest.fixture

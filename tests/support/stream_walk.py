@@ -42,11 +42,11 @@ def _some(items: Sequence[T], indexes: set[int]) -> list[T]:
 class World:
     """The Directors and the agents of a walk. Every `kills_every` rounds a Director is killed, and maybe an agent."""
 
-    def __init__(self, folder: Path, processes: Sequence[DirectorProcess], url: str, kills_every: int) -> None:
+    def __init__(self, folder: Path, processes: Sequence[DirectorProcess], url: str) -> None:
         self.loop = asyncio.Runner()
         self.processes = processes
         self.url = url
-        self.kills_every = kills_every
+        self.kills_every = 1
         self.registry = StreamPlane(folder, processes[0].mint, [each.settings["listen"] for each in processes])
         self.agents: dict[str, Agent] = {}
         self.rounds = 0
