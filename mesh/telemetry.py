@@ -10,9 +10,9 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
-import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
-from structlog.typing import FilteringBoundLogger
+
+from mesh.structured import FilteringBoundLogger, structlog
 
 _SECRET_FIELDS = frozenset({"token", "secret", "password", "passphrase", "authorization", "private_key", "csr"})
 

@@ -1,17 +1,18 @@
 """What every test gets. The order of the tests is shuffled: each must stand alone."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 import pytest_socket
-import structlog
 
 import mesh  # noqa: F401 - before grpc, so that TLS 1.2 is never offered
 from director.store.tables import metadata
 from mesh.database import Database
 from mesh.migration import prepare
+from mesh.structured import structlog
 from tests.support.postgresql import PostgresqlServer
 
 UNIT = Path(__file__).parent / "unit"
@@ -31,10 +32,12 @@ def _unit_tests_reach_no_network(request: pytest.FixtureRequest) -> Iterator[Non
 @pytest.fixture(autouse=True)
 def _logging_is_a_matter_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undoes what a command, run in this process, says of logging; no logger keeps it for the tests to come."""
-    configure = structlog.configure
+    configure, handlers = structlog.configure, set(logging.root.handlers)
     monkeypatch.setattr(structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False}))
     yield
     structlog.reset_defaults()
+    for left in set(logging.root.handlers) - handlers:
+        logging.root.removeHandler(left)
 
 
 @pytest.fixture(scope="session")
