@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from google.longrunning.operations_pb2 import GetOperationRequest, Operation, Wa
 from google.longrunning.operations_pb2_grpc import OperationsStub
 from moorage.connector.v1 import connector_pb2
 from moorage.connector.v1.connector_pb2_grpc import ConnectorServicer, add_ConnectorServicer_to_server
+from moorage.connector.v1.revocation_pb2 import RevocationsKind, WatchRevocationsRequest, WatchRevocationsResponse
 from moorage.connector.v1.token_pb2 import IssueTokenRequest, IssueTokenResponse
 from moorage.director.v1 import director_pb2, runtime_state_pb2
 from moorage.director.v1 import runtime_pb2 as director
@@ -30,6 +31,7 @@ from tests.support.identities import Mint
 from tests.support.wait import wait_for
 
 TOKEN = "moor_thisisnotarealtoken"
+LEDGER_ID = "33333333-3333-4333-8333-333333333333"
 DEADLINE = 30.0
 """Seconds that anything may take on a busy machine."""
 
@@ -107,7 +109,7 @@ class DirectorDouble(DirectorServicer):
 
 
 class ConnectorDouble(ConnectorServicer):
-    """Stands for the Connector: issues tokens that are good for nothing."""
+    """Stands for the Connector: issues tokens that are good for nothing, and never revokes anything."""
 
     def __init__(self) -> None:
         self.gate = Gate()
@@ -117,6 +119,12 @@ class ConnectorDouble(ConnectorServicer):
         self.issued += 1
         await self.gate.passed()
         return IssueTokenResponse(token=f"{TOKEN}{self.issued}")
+
+    async def WatchRevocations(
+        self, request: WatchRevocationsRequest, context: Any
+    ) -> AsyncIterator[WatchRevocationsResponse]:
+        yield WatchRevocationsResponse(ledger_id=LEDGER_ID, kind=RevocationsKind.REVOCATIONS_KIND_SNAPSHOT)
+        await asyncio.Event().wait()
 
 
 class Plane:
