@@ -1,6 +1,7 @@
 """Bundles and documents over the wire."""
 
 import grpc
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from moorage.director.v1.api_pb2 import Api, CreateApiRequest, GetApiRequest
@@ -26,6 +27,14 @@ from tests.integration.director_registry.process import DirectorProcess, problem
 MOST_BYTES = 1024 * 1024
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def director(shared_director: DirectorProcess) -> DirectorProcess:
+    return shared_director
+
+
 async def test_an_application_bundles_what_it_offers(director: DirectorProcess) -> None:
     application, own = await director.application("orders")
     id = application.application_id
@@ -48,7 +57,7 @@ async def test_an_application_bundles_what_it_offers(director: DirectorProcess) 
 
 
 async def test_an_application_gives_documents_of_up_to_a_mebibyte(director: DirectorProcess) -> None:
-    application, own = await director.application("orders")
+    application, own = await director.application("documented")
     id = application.application_id
     document = Document(application_id=id, name="guide", content="x" * (MOST_BYTES + 1))
     refused = await problem_of(own.CreateDocument(CreateDocumentRequest(document=document)))
@@ -83,7 +92,7 @@ async def test_bundles_and_documents_are_their_applications_own(director: Direct
 
 
 async def test_a_version_is_removed_at_a_time_that_can_be_told(director: DirectorProcess) -> None:
-    application, own = await director.application("orders")
+    application, own = await director.application("versioned")
     api = Api(application_id=application.application_id, name="v1", target_url="https://orders.test")
     for seconds in (-1, 253402300800, 2**63 - 1):
         api.version.removal_time.CopyFrom(Timestamp(seconds=seconds))

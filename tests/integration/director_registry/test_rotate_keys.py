@@ -13,7 +13,8 @@ import pytest
 
 from director.store import tables
 from mesh.exits import Exit
-from tests.support.plane import MOORAGE, moorage
+from tests.support.command import run_command
+from tests.support.plane import MOORAGE
 from tests.unit.director.plane import Plane
 from tests.unit.director.test_keys import Vault, put, read
 
@@ -46,7 +47,7 @@ def arguments(vault: Vault, *more: str) -> list[str]:
 
 
 def rotated(vault: Vault) -> dict[str, Any]:
-    done = moorage(*arguments(vault, "-o", "json"))
+    done = run_command(*arguments(vault, "-o", "json"))
     assert done.returncode == Exit.OK, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -98,7 +99,7 @@ def test_a_rotation_that_is_killed_loses_nothing_and_the_next_one_ends_it(vault:
 def test_a_changed_key_file_is_taken_into_use_by_rewrapping(vault: Vault) -> None:
     secrets = fill(vault)
     vault.replace_key_file(b"2" * 32)
-    done = moorage(*arguments(vault, "--rewrap"))
+    done = run_command(*arguments(vault, "--rewrap"))
     assert done.returncode == Exit.OK, done.stderr
     [key] = vault.plane.rows(tables.data_keys)
     assert done.stdout == f"provider_key:  {key['provider_key_id']}\nrewrapped:     {key['key_id']}\n"
@@ -108,7 +109,7 @@ def test_a_changed_key_file_is_taken_into_use_by_rewrapping(vault: Vault) -> Non
 
 def test_a_missing_sealing_key_is_one_line_and_an_exit_code(vault: Vault) -> None:
     vault.key_file.unlink()
-    done = moorage(*arguments(vault))
+    done = run_command(*arguments(vault))
     assert (done.returncode, done.stdout) == (Exit.SERVICE_FAILED, "")
     assert done.stderr == f"director: there is no sealing key in {vault.key_file}; bring it back from a backup\n"
 
@@ -117,7 +118,7 @@ def test_a_secret_that_cannot_be_opened_is_named_and_an_exit_code(vault: Vault) 
     fill(vault)
     with vault.plane.transaction() as tx:
         tx.execute(tables.credentials.update().filter_by(target_id="api-007").values(sealed=b"damaged"))
-    done = moorage(*arguments(vault))
+    done = run_command(*arguments(vault))
     assert done.returncode == Exit.SERVICE_FAILED
     assert f"credentials.sealed of {vault.application_id}/api-007/" in done.stdout
     assert "secrets that cannot be opened: 1" in done.stderr
@@ -128,7 +129,7 @@ def test_a_database_without_a_plane_is_refused(tmp_path: Path) -> None:
         f'[director]\nidentity = "unused"\ndatabase = "sqlite:///{tmp_path}/none.sqlite"\ndbos_database = "unused"\n'
         f'sealing_key = "{tmp_path}/sealing.key"\n'
     )
-    done = moorage("director", "rotate-keys", "--config", str(tmp_path / "moorage.toml"))
+    done = run_command("director", "rotate-keys", "--config", str(tmp_path / "moorage.toml"))
     assert done.returncode == Exit.SERVICE_FAILED
     assert "start this version's Director first" in done.stderr
     assert not (tmp_path / "sealing.key").exists()
