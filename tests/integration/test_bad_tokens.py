@@ -29,12 +29,6 @@ TTL = 600
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("bad-tokens") / "home") as up:
-        yield up
-
-
-@pytest.fixture(scope="module")
 def another_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with Up(tmp_path_factory.mktemp("another") / "home") as up:
         yield up

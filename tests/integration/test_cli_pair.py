@@ -3,7 +3,6 @@
 import json
 import stat
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from certs.identity import Identity
 from certs.token import OneTimeToken
 from mesh.exits import Exit
 from tests.support.plane import Up
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("plane") / "home") as plane:
-        yield plane
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from tests.support.plane import Up
 
 VALID_OPENAPI = json.dumps({"openapi": "3.0.3", "info": {"title": "orders", "version": "1"}, "paths": {}})
 ASYNCAPI = "asyncapi: 3.0.0\ninfo: {title: parcels, version: '1'}\nchannels: {}\n"
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("plane") / "home") as plane:
-        yield plane
 
 
 def moorage(up: Up, *arguments: str, stdin: str = "") -> Ended:

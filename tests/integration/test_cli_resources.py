@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.support.plane import Up
 
 OPENAPI = json.dumps({"openapi": "3.0.3", "info": {"title": "orders", "version": "1"}, "paths": {}})
 SECRET = "correct-horse-battery-staple"
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("plane") / "home") as plane:
-        yield plane
 
 
 @pytest.fixture

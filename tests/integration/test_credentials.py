@@ -1,5 +1,6 @@
 """Credentials on their way from the Application to the files beside the agent: real services and a real agent."""
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,27 +89,25 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncIterator[Scene]:
-    with Up(folder / "home") as up:
-        async with up.party() as admin:
-            created = await admin.director.CreateApplication(
-                CreateApplicationRequest(application=Application(name="orders"))
-            )
-            application_id = created.application.application_id
-            issued = await admin.connector.IssueToken(IssueTokenRequest(application_id=application_id))
-            await enrol(OneTimeToken.decode(issued.token), Identity(folder / "orders"))
-            request = CreateGroupRequest(group=Group(name="shop"), application_ids=[application_id])
-            group_id = (await admin.director.CreateGroup(request)).group.group_id
-            runtime_id = await created_runtime(admin, group_id)
-            agent = up.agent(runtime_id)
-            async with up.party(folder / "orders") as application, up.party(agent.folder / "identity") as runtime:
-                api = Api(application_id=application_id, name="orders", target_url="https://orders.example")
-                api_id = (await application.director.CreateApi(CreateApiRequest(api=api))).api.api_id
-                yield Scene(up, admin, application, runtime, agent, group_id, application_id, api_id, runtime_id)
+async def scene(up: Up, folder: Path) -> AsyncIterator[Scene]:
+    name = f"n-{uuid.uuid4().hex[:12]}"
+    async with up.party() as admin:
+        created = await admin.director.CreateApplication(CreateApplicationRequest(application=Application(name=name)))
+        application_id = created.application.application_id
+        issued = await admin.connector.IssueToken(IssueTokenRequest(application_id=application_id))
+        await enrol(OneTimeToken.decode(issued.token), Identity(folder / "orders"))
+        request = CreateGroupRequest(group=Group(name=name), application_ids=[application_id])
+        group_id = (await admin.director.CreateGroup(request)).group.group_id
+        runtime_id = await created_runtime(admin, name, group_id)
+        agent = up.agent(runtime_id)
+        async with up.party(folder / "orders") as application, up.party(agent.folder / "identity") as runtime:
+            api = Api(application_id=application_id, name="orders", target_url="https://orders.example")
+            api_id = (await application.director.CreateApi(CreateApiRequest(api=api))).api.api_id
+            yield Scene(up, admin, application, runtime, agent, group_id, application_id, api_id, runtime_id)
 
 
-async def created_runtime(admin: Party, group_id: str) -> str:
-    operation = await admin.provisioner.CreateRuntime(CreateRuntimeRequest(name="edge", group_ids=[group_id]))
+async def created_runtime(admin: Party, name: str, group_id: str) -> str:
+    operation = await admin.provisioner.CreateRuntime(CreateRuntimeRequest(name=name, group_ids=[group_id]))
     done = await admin.operations.WaitOperation(
         WaitOperationRequest(name=operation.name, timeout=Duration(seconds=30)), timeout=40
     )
@@ -118,8 +117,8 @@ async def created_runtime(admin: Party, group_id: str) -> str:
     return metadata.runtime_id
 
 
-async def test_the_agent_keeps_what_its_runtime_is_to_use_and_nothing_else(tmp_path: Path) -> None:
-    async with scene(tmp_path) as at:
+async def test_the_agent_keeps_what_its_runtime_is_to_use_and_nothing_else(up: Up, tmp_path: Path) -> None:
+    async with scene(up, tmp_path) as at:
         await at.share("shared by all of them")
         at.wait_for_tokens("shared by all of them")
         folder = at.agent.folder / "credentials"
@@ -140,8 +139,8 @@ def modes_in(folder: Path) -> set[int]:
     return {path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
-async def test_what_changed_while_the_agent_was_dead_is_there_when_it_is_back(tmp_path: Path) -> None:
-    async with scene(tmp_path) as at:
+async def test_what_changed_while_the_agent_was_dead_is_there_when_it_is_back(up: Up, tmp_path: Path) -> None:
+    async with scene(up, tmp_path) as at:
         await at.give("before")
         at.wait_for_tokens("before")
         killed = at.agent.kill()
@@ -150,11 +149,11 @@ async def test_what_changed_while_the_agent_was_dead_is_there_when_it_is_back(tm
         at.wait_for_tokens("while it was dead")
 
 
-async def test_a_runtime_asks_and_the_application_supplies_until_the_runtime_withdraws(tmp_path: Path) -> None:
+async def test_a_runtime_asks_and_the_application_supplies_until_the_runtime_withdraws(up: Up, tmp_path: Path) -> None:
     receiver = WebhookReceiver()
     receiver.open()
     try:
-        async with scene(tmp_path) as at:
+        async with scene(up, tmp_path) as at:
             webhook = Webhook(application_id=at.application_id, url=receiver.url, secret=receiver.secret)
             await at.application.director.UpdateWebhook(UpdateWebhookRequest(webhook=webhook))
             asked = AccessRequest(
@@ -185,8 +184,8 @@ async def test_a_runtime_asks_and_the_application_supplies_until_the_runtime_wit
         await receiver.close()
 
 
-async def test_secrets_are_for_the_runtime_alone(tmp_path: Path) -> None:
-    async with scene(tmp_path) as at:
+async def test_secrets_are_for_the_runtime_alone(up: Up, tmp_path: Path) -> None:
+    async with scene(up, tmp_path) as at:
         await at.share("shared by all of them")
         fetch = FetchCredentialsRequest(runtime_id=at.runtime_id)
         for party in (at.admin, at.application):

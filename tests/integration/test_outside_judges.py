@@ -1,7 +1,7 @@
 """What judges that are none of ours say of what the plane signs, and of how it listens: OpenSSL, spiffe and pkilint."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,12 +163,6 @@ def test_openssl_refuses_the_certificate_that_the_revocation_list_names_and_take
 @pytest.mark.check("trust-08")
 def test_pkilint_finds_nothing_in_the_revocation_list(court: Court) -> None:
     assert pkilint_revocation_list(court.revocation_list) == []
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("judged") / "home") as up:
-        yield up
 
 
 @pytest.mark.parametrize("listener", ["director", "connector", "enrolment", "provisioner"])

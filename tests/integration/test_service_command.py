@@ -21,9 +21,8 @@ def test_what_is_missing_from_its_settings_is_told_in_the_same_words(program: st
     assert by_command.stderr.startswith(f"{program}: [{program}] lacks ")
 
 
-def test_it_runs_with_the_settings_that_it_is_given(tmp_path: Path) -> None:
-    with Up(tmp_path / "home") as up:
-        done = moorage("connector", "run", "--config", str(up.home / "moorage.toml"))
+def test_it_runs_with_the_settings_that_it_is_given(up: Up) -> None:
+    done = moorage("connector", "run", "--config", str(up.home / "moorage.toml"))
     assert done.returncode == Exit.PORT_TAKEN  # by the one that `moorage up` runs with the same settings
     assert "cannot be listened on" in done.stderr
 

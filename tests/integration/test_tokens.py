@@ -17,12 +17,6 @@ from tests.integration.director_webhooks.receiver import Receiver, receiving
 from tests.support.plane import Up
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("plane") / "home") as plane:
-        yield plane
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as receiver:

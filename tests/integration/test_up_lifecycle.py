@@ -68,14 +68,17 @@ def test_a_service_that_is_killed_is_started_again_at_the_same_address(service: 
     assert f"{service} was ended by SIGKILL; starting it again" in running.said
 
 
-def test_a_stop_is_complete_and_a_later_start_has_the_same_addresses_and_the_same_root(home: Path) -> None:
+def test_a_stop_is_complete_and_a_later_start_has_the_same_addresses_root_and_certificates(home: Path) -> None:
     with Up(home) as up:
-        first = up.plane
+        first, serials = up.plane, _serials(home)
         assert up.stop() == Exit.OK
     assert not any(Path(f"/proc/{pid}").exists() for pid in service_pids(first))
     assert not (home / "plane.json").exists()
     with Up(home) as up:
         assert _but_pids(up.plane) == _but_pids(first)
+        assert _serials(home) == serials
+        listed = json.loads(up.moorage("certificate", "list", "-o", "json").stdout)["certificates"]
+        assert sorted(each["serial_number"] for each in listed) == sorted(serials.values())
 
 
 def test_when_the_plane_is_killed_its_services_end_and_the_next_start_recovers_it(home: Path) -> None:
@@ -118,10 +121,5 @@ def test_a_plane_that_was_stopped_for_longer_than_its_certificates_live_comes_ba
             assert shown["origin"] == "CERTIFICATE_ORIGIN_BOOTSTRAPPED"
 
 
-def test_a_later_start_goes_on_with_the_certificates_there_are(home: Path) -> None:
-    with Up(home):
-        first = {name: Identity(home / "identities" / name).load().serial for name in (*SERVICES, "admin")}
-    with Up(home) as up:
-        assert {name: Identity(home / "identities" / name).load().serial for name in first} == first
-        listed = json.loads(up.moorage("certificate", "list", "-o", "json").stdout)["certificates"]
-        assert sorted(each["serial_number"] for each in listed) == sorted(first.values())
+def _serials(home: Path) -> dict[str, str]:
+    return {name: Identity(home / "identities" / name).load().serial for name in (*SERVICES, "admin")}
