@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import uuid
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,10 @@ class DirectorDouble(DirectorServicer):
     """
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Be as at first: for another test with the same Connector."""
         self.known = {APPLICATION_ID, RUNTIME_ID}
         self.asked_by: list[str] = []
         self.paired: list[str] = []
@@ -60,6 +65,12 @@ class DirectorDouble(DirectorServicer):
         self.webhook_failure = ""
         self.webhook_answers = asyncio.Event()
         self.webhook_answers.set()
+
+    def registered(self) -> str:
+        """The id of one more Application, which nobody has asked for."""
+        application_id = str(uuid.uuid4())
+        self.known.add(application_id)
+        return application_id
 
     async def GetApplication(self, request: GetApplicationRequest, context: Any) -> GetApplicationResponse:
         self._check(request.application_id, Reason.REASON_APPLICATION_NOT_FOUND, context)
@@ -192,6 +203,12 @@ class Plane:
             request.application_id = application_id
         response = await self.connector().IssueToken(request, timeout=10, wait_for_ready=True)
         return OneTimeToken.decode(response.token)
+
+    @property
+    def last_event(self) -> int:
+        """The id of the newest event in its audit; 0 where there is none."""
+        last: int = self.rows("SELECT coalesce(max(event_id), 0) FROM audit")[0][0]
+        return last
 
     def rows(self, query: str) -> Sequence[sqlite3.Row]:
         """Read the Connector's database beside its process."""
