@@ -1,6 +1,7 @@
 """The record of which promises of the plane the tests hold."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,15 @@ def test_of_nothing():
 def run(folder: Path, two: bool, *options: str) -> tuple[dict[str, Any], str]:
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = check: a promise\n")
     (folder / "test_them.py").write_text(TESTS.format(two=two))
-    command = [sys.executable, "-m", "pytest", "-p", "tests.support.checks", *options, "test_them.py"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50)
+    plugins = ("-p", "xdist.plugin", "-p", "tests.support.checks")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, *options, "test_them.py"],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # the others take most of such a run to load
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     return json.loads((folder / "build" / "checks.json").read_text()), done.stdout
 
 

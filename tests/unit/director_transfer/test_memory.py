@@ -14,7 +14,7 @@ from mesh.database.whole import open_whole, whole
 from tests.unit.director.plane import Plane
 from tests.unit.director_transfer.moving import imported, silently
 
-FEW, MANY = 2_000, 20_000
+FEW, MANY = 2_000, 10_000
 SIZE = 256 * 1024
 
 

@@ -68,7 +68,7 @@ def test_a_registry_that_was_worked_with_is_the_same_elsewhere(
 
 
 @given(registry=registries())
-@settings(max_examples=EXAMPLES * 4, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=EXAMPLES * 2, deadline=None, suppress_health_check=QUIET)
 def test_any_values_that_the_tables_take_are_the_same_elsewhere(
     plane: Plane, director_url: str, elsewhere: Callable[[], str], registry: Registry
 ) -> None:
