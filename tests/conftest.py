@@ -17,6 +17,30 @@ from tests.support.postgresql import PostgresqlServer
 
 UNIT = Path(__file__).parent / "unit"
 
+LONG = {
+    "unit": (
+        *("director_transfer/test_moving.py", "director_transfer/test_memory.py", "director/test_registry_model.py"),
+        *("director_transfer/test_refusals.py", "test_checks.py", "director/test_keys.py"),
+        *("provisioner/test_workflows.py", "director_stream/test_random_walk.py"),
+    ),
+    "integration": (
+        *("director_registry/test_moving.py", "test_demo.py", "test_trust_page.py", "provisioner/test_process.py"),
+        *("test_up_lifecycle.py", "director_registry/test_fuzz.py", "test_secrets.py", "test_readme.py"),
+        *("director_registry/test_process.py", "director_webhooks/test_restart.py", "test_bad_start.py"),
+        *("connector/test_any_bytes.py", "connector/test_fuzz.py", "director_specifications/test_background.py"),
+    ),
+    "faults": ("test_story.py",),
+}
+"""The modules that take longest: they begin, so that no worker is left with one of them when the others have ended."""
+
+_BEGIN = {Path(__file__).parent / part / name for part, names in LONG.items() for name in names}
+
+
+@pytest.hookimpl(trylast=True)  # when the order has been shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the long modules begin, in whichever order they are in."""
+    items.sort(key=lambda item: item.path not in _BEGIN)
+
 
 @pytest.fixture(autouse=True)
 def _unit_tests_reach_no_network(request: pytest.FixtureRequest) -> Iterator[None]:
