@@ -38,3 +38,11 @@ def full_disk() -> Iterator[int]:
 async def test_a_log_on_a_full_disk_loses_lines_and_fails_nobody(full_disk: int) -> None:
     status, output, _ = await logged(5000, full_disk)
     assert (status, output) == (0, b"went on\n")
+
+
+async def test_whoever_logs_loads_no_rich_and_can_still_load_it() -> None:
+    script = "import sys, mesh.telemetry; print('rich' in sys.modules); import rich; print('rich' in sys.modules)"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(DEADLINE):
+        output, _ = await child.communicate()
+    assert output.split() == [b"False", b"True"]
