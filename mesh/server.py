@@ -40,7 +40,7 @@ OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     # Ask a silent client for a sign of life, and let clients ask as often as our own channels do.
-    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
