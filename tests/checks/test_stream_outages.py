@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -167,13 +168,12 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     folder, server = tmp_path_factory.mktemp("pair"), PostgresqlServer.started()
     directors = Directors(folder, server)
     registry = StreamPlane(folder, directors.mint, [each.settings["listen"] for each in directors.processes])
-    try:
+    async with AsyncExitStack() as stack:
+        stack.callback(server.remove)
+        stack.push_async_callback(directors.close)
+        stack.push_async_callback(registry.close)
         await directors.start()
         yield Pair(server, directors, registry)
-    finally:
-        await registry.close()
-        await directors.close()
-        server.remove()
 
 
 async def changes(registry: StreamPlane, application: str) -> None:

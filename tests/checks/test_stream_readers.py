@@ -8,7 +8,7 @@ import socket
 import statistics
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -146,12 +146,11 @@ async def started(folder: Path, **settings: str) -> AsyncIterator[tuple[Director
     process = DirectorProcess(folder)
     process.settings |= settings
     registry = StreamPlane(folder, process.mint, [process.settings["listen"]])
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(process.close)
+        stack.push_async_callback(registry.close)
         await process.start()
         yield process, registry
-    finally:
-        await registry.close()
-        await process.close()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,11 @@ async def started(folder: Path, **settings: str) -> AsyncIterator[StreamPlane]:
     process = DirectorProcess(folder)
     process.settings |= settings
     registry = StreamPlane(folder, process.mint, [process.settings["listen"]])
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(process.close)
+        stack.push_async_callback(registry.close)
         await process.start()
         yield registry
-    finally:
-        await registry.close()
-        await process.close()
 
 
 async def turned(registry: StreamPlane, runtime_id: str, state: Any, within: float = 20) -> Runtime:

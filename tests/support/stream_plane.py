@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,12 @@ class StreamPlane:
 
     async def close(self) -> None:
         """End all streams, and kill the agents."""
-        for agent in self._agents:
-            await agent.kill()
-        for reader in self._readers:
-            await reader.close()
-        await self._admin.close()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._admin.close)
+            for reader in self._readers:
+                stack.push_async_callback(reader.close)  # raises what the reader found wrong
+            for agent in self._agents:
+                stack.push_async_callback(agent.kill)
 
     async def call(self, method: str, request: Message, identity: Identity | None = None) -> Any:
         """Call the first Director, as the administrator unless told otherwise."""

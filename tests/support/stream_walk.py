@@ -64,8 +64,10 @@ class World:
             self.agents[runtime] = await self.registry.agent(runtime)
 
     async def close(self) -> None:
-        await self.registry.close()
-        await asyncio.gather(*(each.close() for each in self.processes))
+        try:
+            await self.registry.close()
+        finally:
+            await asyncio.gather(*(each.close() for each in self.processes))
 
     async def agents_have_their_views(self) -> None:
         """Each runs what the plane shows, and applied no revision twice or after a later one."""
