@@ -35,6 +35,9 @@ from mesh.following import Follower
 _MOST_ARRIVALS = 256
 """Readers that arrive with one reading: a wave of reconnects must not hold up those who are there."""
 
+_LOOKS = 60
+"""How often, in the time from one bookmark of an idle reader to the next, it is looked whose turn it is."""
+
 _log = telemetry.logger("stream")
 
 
@@ -75,6 +78,7 @@ class Hub:
         self._open: set[Subscription] = set()
         self._arrivals: list[Subscription] = []
         self._departures: list[Subscription] = []
+        self._bookmarks: asyncio.TimerHandle | None = None
         self._begin_anew()
         database.on_commit(TOPIC, self.wake)
 
@@ -92,10 +96,13 @@ class Hub:
     async def start(self) -> None:
         """Begin to follow the log."""
         await self._log.start()
+        self._look_for_bookmarks()
 
     async def stop(self) -> None:
         """End every stream with NOT_READY, and refuse new ones."""
         await self._log.stop()
+        if self._bookmarks is not None:
+            self._bookmarks.cancel()
         self._turn_away("the service is stopping")
 
     def wake(self) -> None:
@@ -258,6 +265,14 @@ class Hub:
     def _not_ready(self, why: str) -> Refusal:
         retry_after = timedelta(seconds=self._retry_after * (0.5 + self._jitter()))
         return Refusal(Reason.REASON_NOT_READY, why, retry_after=retry_after)
+
+    def _look_for_bookmarks(self) -> None:
+        # One timer for all: one for each reader would wake the loop, idle or not, as often as there are readers.
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for subscription in self._open:
+            subscription.tick(now)
+        self._bookmarks = loop.call_later(max(self._bookmark_interval / _LOOKS, 0.001), self._look_for_bookmarks)
 
     def _current_head(self) -> int:
         return self.head

@@ -36,6 +36,7 @@ class Subscription:
 
     __slots__ = (
         "_bookmark_after",
+        "_bookmark_at",
         "_bookmark_due",
         "_credentials",
         "_credentials_held",
@@ -49,7 +50,6 @@ class Subscription:
         "_revision",
         "_sent",
         "_state",
-        "_timer",
         "_view",
         "_waiter",
         "arrival",
@@ -73,10 +73,10 @@ class Subscription:
         self._now = now
         self._head = head
         self._bookmark_after = bookmark_after
+        self._bookmark_at = 0.0
         self._bookmark_due = False
         self._credentials = 0
         self._credentials_held = arrival.credentials_revision
-        self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._end: Refusal | None = None
         self._encoding: Encoding | None = None
@@ -137,8 +137,14 @@ class Subscription:
     def close(self) -> None:
         """Send nothing more."""
         self.closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+
+    def tick(self, now: float) -> None:
+        """Have the reader look, at this time of the loop, where a bookmark is due and the plane has moved on."""
+        if self._view is not None and now >= self._bookmark_at:
+            self._bookmark_at = now + self._bookmark_after()
+            if self._head() > self._revision:
+                self._bookmark_due = True
+                self.notify()
 
     async def next(self) -> Iterable[bytes]:
         """The messages that are to be sent next, once there are any. Raises `Refusal` when the stream is ended."""
@@ -202,13 +208,5 @@ class Subscription:
         return encoding.bookmark(self._revision, state)
 
     def _begin(self, view: View) -> None:
-        self._tick_later()
+        self._bookmark_at = asyncio.get_running_loop().time() + self._bookmark_after()
         self.move(view)
-
-    def _tick(self) -> None:
-        self._bookmark_due = True
-        self._tick_later()
-        self.notify()
-
-    def _tick_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._bookmark_after(), self._tick)
