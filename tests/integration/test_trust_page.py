@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from mesh.exits import Exit
+from tests.support.command import Ended
 from tests.support.plane import Up
 from tests.support.transcript import Answered, run_all, shell_blocks
+from tests.support.wait import wait_for
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "trust.md"
@@ -95,12 +97,17 @@ def test_with_another_issuing_authority_the_plane_goes_on_and_what_the_old_one_s
 
     (home / "connector" / "authority" / "issuing").rename(tmp_path / "old")
     with Up(home, "--config", str(settings)) as up:
-        listed = up.moorage("application", "list")
+
+        def answer() -> Ended | None:
+            done = up.moorage("application", "list")
+            return done if done.returncode == Exit.OK else None
+
+        # A Director that starts with the list that it kept has to hear of the new authority first.
+        listed = wait_for("the administrator is answered", answer)
         refused = up.moorage("application", "list", "--identity", str(stolen))
         asked = up.moorage("token", "issue", "--application", "payments")
         paired = up.moorage("pair", "-", "--out", str(tmp_path / "payments"), stdin=asked.stdout)
 
-    assert listed.returncode == Exit.OK
     assert "payments" in listed.stdout
     assert "[AUTHORITY_REVOKED]" in refused.stderr
     assert paired.returncode == Exit.OK, paired.stderr
