@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import gc
 import os
 import signal
 import socket
@@ -20,6 +21,10 @@ STOP_DEADLINE = 10.0
 
 END_DEADLINE = 1.0
 """Seconds after that until it is ended all the same, with what held it up on stderr."""
+
+_COLLECT_AFTER = (50_000, 20, 100)
+"""When cycles are looked for, as `gc.set_threshold` takes it. Every call and stream has its objects. By its own first
+value of 700, Python would look through those of thousands of streams several times for one message to each."""
 
 Start = Callable[[AsyncExitStack], Awaitable[None]]
 
@@ -92,6 +97,7 @@ def _ended(service: str, work: Callable[[], Coroutine[Any, Any, None]], log_leve
 
 
 async def _serve(start: Start) -> None:
+    gc.set_threshold(*_COLLECT_AFTER)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,6 +110,7 @@ async def _serve(start: Start) -> None:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
+            gc.freeze()  # what is there now stays until the end: nobody need look through it
             notify("READY=1")
             await stopping
     finally:
