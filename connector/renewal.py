@@ -26,12 +26,10 @@ from connector.revocations import supersede
 from connector.store import Action, Origin, Transaction
 from connector.store.certificates import (
     LedgerEntry,
-    find_certificate,
     insert_certificate,
-    key_is_certified,
+    read_standing,
     successors,
 )
-from connector.store.identities import is_banned
 from connector.store.locks import lock_identity
 from connector.uses import record
 from mesh import telemetry
@@ -83,12 +81,13 @@ class Renewal:
         self, tx: Transaction, draft: LedgerEntry, caller: Caller, presented: Presented, now: datetime
     ) -> LedgerEntry:
         lock_identity(tx, caller.uri)
-        held = find_certificate(tx, caller.serial)
-        if (held and held.revoked) or is_banned(tx, caller.uri):
-            raise _revoked(caller)
         key_sha256 = draft.public_key_sha256
+        standing = read_standing(tx, caller.serial, caller.uri, key_sha256, now)
+        held = standing.held
+        if (held and held.revoked) or standing.is_banned:
+            raise _revoked(caller)
         held_key = held.public_key_sha256 if held else public_key_sha256(presented().public_key())
-        if key_sha256 == held_key or key_is_certified(tx, caller.uri, key_sha256, now):
+        if key_sha256 == held_key or standing.is_key_certified:
             raise Refusal(
                 Reason.REASON_CSR_REFUSED, "the key of the CSR has a certificate already: make a new key", field="csr"
             )
@@ -96,7 +95,9 @@ class Renewal:
             _take_in(tx, self.ledger.authority, presented(), now)
         if held is None or held.first_use_time is None:
             record(tx, [caller.serial], now)
-        supersede(tx, now, [each.serial_number for each in successors(tx, caller.serial) if not each.first_use_time])
+        if standing.has_successors:
+            unused = [each.serial_number for each in successors(tx, caller.serial) if not each.first_use_time]
+            supersede(tx, now, unused)
         insert_certificate(tx, draft)
         return draft
 

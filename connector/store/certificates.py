@@ -7,10 +7,10 @@ from typing import Any
 
 from moorage.connector.v1.certificate_pb2 import CertificateOrigin, CertificateState
 from moorage.connector.v1.revocation_pb2 import RevocationReason
-from sqlalchemy import ColumnElement, Select, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, insert, literal, or_, select, tuple_, update
 
 from connector.store.base import Transaction, from_micros, from_micros_if, to_micros
-from connector.store.tables import authorities, certificates
+from connector.store.tables import authorities, certificates, identities
 from mesh.database import Prepared
 
 _SUPERSEDED = RevocationReason.REVOCATION_REASON_SUPERSEDED
@@ -99,6 +99,31 @@ def complete_certificate(tx: Transaction, serial_number: str, certificate_der: b
     return _COMPLETE.run(tx, completed) > 0
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What there is to know before a certificate is renewed, read at once."""
+
+    held: LedgerEntry | None
+    """The certificate; None where the ledger does not have it."""
+    is_banned: bool
+    """Whether nothing may be issued to its identity."""
+    is_key_certified: bool
+    """Whether a certificate of the identity that has not expired is for the new key already."""
+    has_successors: bool
+    """Whether anything was issued, or planned, on its strength."""
+
+
+def read_standing(
+    tx: Transaction, serial_number: str, spiffe_id: str, public_key_sha256: bytes, now: datetime
+) -> Standing:
+    """How a certificate of an identity stands, for one who wants another for this key."""
+    values = {"serial": serial_number, "party": spiffe_id, "key": public_key_sha256, "now": to_micros(now)}
+    row = _STANDING.first(tx, values)
+    assert row is not None  # noqa: S101 - it selects from one row that is always there
+    held = _entry(row) if row["serial_number"] is not None else None
+    return Standing(held, row["is_banned"], row["is_key_certified"], row["has_successors"])
+
+
 def find_certificate(tx: Transaction, serial_number: str) -> LedgerEntry | None:
     """The certificate of this serial number."""
     row = _FIND.first(tx, {"serial": serial_number})
@@ -125,8 +150,6 @@ def lock_certificate(tx: Transaction, serial_number: str) -> LedgerEntry | None:
 
 def successors(tx: Transaction, serial_number: str) -> list[LedgerEntry]:
     """What was issued, or planned, on the strength of a certificate, and was not revoked."""
-    if _ANY_SUCCESSOR.first(tx, {"serial": serial_number}) is None:
-        return []  # as it mostly is
     query = _entries().where(certificates.c.replaces_serial == serial_number, certificates.c.revoke_time.is_(None))
     return [_entry(row) for row in tx.execute(query).mappings()]
 
@@ -140,11 +163,6 @@ def issued_since(tx: Transaction, entry: LedgerEntry) -> list[LedgerEntry]:
         certificates.c.planned_tbs.is_(None),
     )
     return [_entry(row) for row in tx.execute(query).mappings()]
-
-
-def key_is_certified(tx: Transaction, spiffe_id: str, public_key_sha256: bytes, now: datetime) -> bool:
-    """Whether a certificate of the identity that has not expired is for this key."""
-    return _OF_KEY.first(tx, {"party": spiffe_id, "now": to_micros(now), "key": public_key_sha256}) is not None
 
 
 def note_first_use(tx: Transaction, serial_numbers: Collection[str], now: datetime) -> list[str]:
@@ -252,18 +270,30 @@ _COMPLETE = Prepared(
 _FIND = Prepared(_entries().where(certificates.c.serial_number == bindparam("serial")))
 _LOCK = Prepared(_entries().where(certificates.c.serial_number == bindparam("serial")).with_for_update(of=certificates))
 _OF_TOKEN = Prepared(_entries().where(certificates.c.token_id == bindparam("token")))
-_OF_KEY = Prepared(
-    select(certificates.c.serial_number)
-    .where(
-        certificates.c.spiffe_id == bindparam("party"),
-        certificates.c.not_after >= bindparam("now"),
-        certificates.c.public_key_sha256 == bindparam("key"),
-        certificates.c.planned_tbs.is_(None),
+_ONE = select(literal(1).label("one")).subquery("one")
+_SUCCESSORS = certificates.alias("successors")
+_OF_KEY = certificates.alias("of_key")
+_STANDING = Prepared(
+    select(
+        *certificates.c,
+        authorities.c.retire_time,
+        exists()
+        .where(identities.c.spiffe_id == bindparam("party"), identities.c.ban_time.is_not(None))
+        .label("is_banned"),
+        exists()
+        .where(
+            _OF_KEY.c.spiffe_id == bindparam("party"),
+            _OF_KEY.c.not_after >= bindparam("now"),
+            _OF_KEY.c.public_key_sha256 == bindparam("key"),
+            _OF_KEY.c.planned_tbs.is_(None),
+        )
+        .label("is_key_certified"),
+        exists().where(_SUCCESSORS.c.replaces_serial == bindparam("serial")).label("has_successors"),
+    ).select_from(
+        _ONE.outerjoin(certificates, certificates.c.serial_number == bindparam("serial")).outerjoin(
+            authorities, authorities.c.authority_sha256 == certificates.c.authority_sha256
+        )
     )
-    .limit(1)
-)
-_ANY_SUCCESSOR = Prepared(
-    select(certificates.c.serial_number).where(certificates.c.replaces_serial == bindparam("serial")).limit(1)
 )
 _NOTE_USE = Prepared(
     update(certificates)

@@ -74,6 +74,7 @@ runtimes = Table(
     Column("update_time", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Index(None, "create_time", "runtime_id"),
+    Index(None, "report_time"),
 )
 """Runtimes. The `status_*` columns, `agent_version` and `report_time` are the agent's last report;
 `status_failures` is a JSON array of `{"application_id", "message"}`. `ready_time` is since when it is READY, null

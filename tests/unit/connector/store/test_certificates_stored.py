@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from moorage.connector.v1.certificate_pb2 import CertificateOrigin, CertificateState
@@ -13,18 +14,20 @@ from connector.store import Transaction
 from connector.store.authorities import retire
 from connector.store.certificates import (
     LedgerEntry,
+    Standing,
     abandon_plan,
     certificate_of_token,
     complete_certificate,
     find_certificate,
     insert_certificate,
     issued_since,
-    key_is_certified,
     outlived,
     page_of_certificates,
     place_of_certificate,
+    read_standing,
     successors,
 )
+from connector.store.identities import Revocation, note_revocation
 from connector.store.revocations import Kind, read_since
 from connector.store.tables import certificates
 from connector.store.tokens import NewToken, insert_token
@@ -129,15 +132,31 @@ async def test_what_was_signed_is_not_given_up(ledger: Database) -> None:
     assert (await found(ledger, "01")).token_id == TOKEN
 
 
+async def standing(ledger: Database, spiffe_id: str = ANN, now: datetime = START, serial: str = "01") -> Standing:
+    return await ledger.read(read_standing, serial, spiffe_id, KEY, now)
+
+
 async def test_a_key_is_certified_while_a_certificate_for_it_lives_and_not_by_a_plan(ledger: Database) -> None:
     await added(ledger, PLAN)
-    assert not await ledger.read(key_is_certified, ANN, KEY, START)
+    assert not (await standing(ledger)).is_key_certified
 
     await ledger.write(complete_certificate, "01", b"der")
 
-    assert await ledger.read(key_is_certified, ANN, KEY, START + DAY)
-    assert not await ledger.read(key_is_certified, ANN, KEY, START + DAY + SECOND)
-    assert not await ledger.read(key_is_certified, BOB, KEY, START)
+    assert (await standing(ledger, now=START + DAY)).is_key_certified
+    assert not (await standing(ledger, now=START + DAY + SECOND)).is_key_certified
+    assert not (await standing(ledger, BOB)).is_key_certified
+
+
+async def test_how_a_certificate_stands_is_read_at_once(ledger: Database) -> None:
+    await added(ledger, SIGNED, replace(PLAN, serial_number="02", replaces_serial="01"))
+    await ledger.write(note_revocation, ANN, Revocation(START, COMPROMISE, BOB, ""), ban=True)
+
+    assert await standing(ledger) == Standing(await found_without_chain(ledger, "01"), True, True, True)
+    assert await standing(ledger, BOB, serial="03") == Standing(None, False, False, False)
+
+
+async def found_without_chain(ledger: Database, serial: str) -> LedgerEntry:
+    return replace(await found(ledger, serial), authority_chain_pem=b"")
 
 
 async def test_at_the_first_use_of_a_certificate_the_one_that_it_replaces_is_superseded(ledger: Database) -> None:
