@@ -25,8 +25,7 @@ from tests.support.wait import eventually
 
 pytestmark = pytest.mark.timeout(120)
 
-STALE = 4
-"""RUNTIME_STATE_STALE."""
+STALE = RuntimeState.RUNTIME_STATE_STALE
 
 READY = RuntimeState.RUNTIME_STATE_READY
 SOON = 2.0
