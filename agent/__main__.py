@@ -19,7 +19,7 @@ from agent.credentials import Credentials
 from agent.disk import Disk
 from agent.home import Home
 from agent.hook import Hook
-from agent.identity import identity_to_start_with
+from agent.identity import TOKEN_VARIABLE, identity_to_start_with
 from agent.plane import Plane
 from agent.settings import AgentSettings
 from certs.clock import system_clock
@@ -39,15 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--token-stdin", action="store_true", help="read the one-time token from standard input")
     arguments = parser.parse_args(argv)
     token = sys.stdin.readline(_MAX_LINE) if arguments.token_stdin else None
-    return run("agent", partial(_start, arguments.config, token))
+    variable = os.environ.pop(TOKEN_VARIABLE, None)  # it is for the agent alone, and not for its hooks
+    return run("agent", partial(_start, arguments.config, token, variable))
 
 
-async def _start(config: Path | None, token: str | None, stack: AsyncExitStack) -> None:
+async def _start(config: Path | None, token: str | None, variable: str | None, stack: AsyncExitStack) -> None:
     settings = load_settings(AgentSettings, "agent", config, os.environ)
     telemetry.configure_logging("agent", settings.log_level)
     home = Home(settings.home.absolute())
     stack.enter_context(home.occupied())
-    loaded = await identity_to_start_with(home, settings.runtime_id, settings.token_file, token, system_clock)
+    loaded = await identity_to_start_with(home, settings.runtime_id, settings.token_file, token, system_clock, variable)
     cache = Cache(home.configuration, Disk())
     with _home_in_use():
         applied = _opened(cache)

@@ -22,14 +22,23 @@ from mesh.probe import PinMismatch
 _log = telemetry.logger("identity")
 
 
+TOKEN_VARIABLE = "MOORAGE_TOKEN"  # noqa: S105 - the name of a variable
+"""The environment variable that may hold the one-time token, as it may for `moorage pair`."""
+
+
 async def identity_to_start_with(
-    home: Home, runtime_id: str, token_file: Path | None, token_line: str | None, clock: Clock
+    home: Home,
+    runtime_id: str,
+    token_file: Path | None,
+    token_line: str | None,
+    clock: Clock,
+    token_variable: str | None = None,
 ) -> LoadedIdentity:
     """The identity in `home` if it can be used, else the one that the token gives, once it is in `home`.
 
     One that expired counts where there is no token and it is known where it can be recovered: the agent's renewal does
     that. An empty `runtime_id` takes any Runtime's. `token_line` goes before `token_file`, which is removed once it is
-    used up. While the plane is away, enrolment is tried on and on.
+    used up, and that before `token_variable`. While the plane is away, enrolment is tried on and on.
 
     Raises `Stopped`: REFUSED where there is neither identity nor token or they are not for this Runtime;
     TOKEN_MALFORMED, TOKEN_REFUSED, PIN_MISMATCH, HOME_NOT_WRITABLE, USAGE (a token that others can read).
@@ -38,7 +47,7 @@ async def identity_to_start_with(
     try:
         return _usable(identity, runtime_id, clock)
     except _NotUsable as error:
-        token = _token(token_file, token_line)
+        token = _token(token_file, token_line, token_variable)
         if token is None and error.expired is not None and home.addresses().enrolment:
             _log.warning("to be recovered", because=str(error))
             return error.expired
@@ -85,10 +94,12 @@ def _is_of_runtime(spiffe_id: SpiffeId, runtime_id: str) -> bool:
         return False
 
 
-def _token(token_file: Path | None, token_line: str | None) -> OneTimeToken | None:
+def _token(token_file: Path | None, token_line: str | None, token_variable: str | None) -> OneTimeToken | None:
     source = "standard input" if token_line is not None else str(token_file)
     try:
         text = token_line if token_line is not None else _text(token_file)
+        if text is None:
+            source, text = f"${TOKEN_VARIABLE}", token_variable
         return OneTimeToken.decode(text) if text is not None else None
     except (TokenMalformed, UnicodeDecodeError) as error:
         raise Stopped(Exit.TOKEN_MALFORMED, f"no one-time token on {source}: {error}") from error

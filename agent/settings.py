@@ -17,7 +17,8 @@ class AgentSettings:
     """UUID of the Runtime. Left out, the agent speaks for the Runtime that its token or its identity names."""
 
     token_file: Path | None = None
-    """File with the one-time token, readable by its owner only; it is removed once the agent has enrolled."""
+    """File with the one-time token, readable by its owner only; it is removed once the agent has enrolled. The token
+    may also be in the environment, as MOORAGE_TOKEN, or come on standard input (`--token-stdin`)."""
 
     director: str = ""
     """Where the Director is: `host:port`, `dns:///name:port` or `IP:port,IP:port`. Left out, the plane says it."""

@@ -59,6 +59,18 @@ async def test_a_token_may_come_on_standard_input(plane: Plane) -> None:
     assert (plane.home / "identity" / "tls.key").stat().st_mode & 0o777 == 0o600
 
 
+async def test_a_token_may_be_in_the_environment_and_stays_with_the_agent(
+    plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOORAGE_TOKEN", plane.token())
+    seen = tmp_path / "environment"
+    plane.configure(hook=["/bin/sh", "-c", f"env > {seen}"])
+    await plane.agent()
+    await reported(plane, 1)
+    assert "MOORAGE_CREDENTIALS" in seen.read_text()
+    assert "MOORAGE_TOKEN" not in seen.read_text()
+
+
 async def test_each_change_is_applied_and_reported(plane: Plane) -> None:
     agent = await running(plane)
     for version in (2, 3, 4):
