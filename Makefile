@@ -41,7 +41,7 @@ test-unit: $(STAMP) ## run the unit tests; ARGS="-k NAME"
 	$(BIN)/pytest tests/unit -m "not slow" -n $(PARALLEL) $(BY_MODULE) $(ARGS)
 
 test-integration: $(STAMP) ## run the integration tests: real processes on loopback; ARGS="-k NAME"
-	$(BIN)/pytest tests/integration -m "not slow" -n $(WAITING) $(BY_MODULE) $(ARGS)
+	$(BIN)/pytest tests/integration -m "not slow" -n $(PARALLEL) $(BY_MODULE) $(ARGS)
 
 test-faults: $(STAMP) ## run the tests that kill processes of a running plane; ARGS="-k NAME"
 	$(BIN)/pytest tests/faults -m "not slow" -n $(WAITING) --dist worksteal $(ARGS)

@@ -71,6 +71,8 @@ class Authority:
     key: ec.EllipticCurvePrivateKey = field(repr=False)
     chain: tuple[x509.Certificate, ...] = ()
     """From the issuer of `certificate` up to the root; empty for a root."""
+    trust_domain: str = field(init=False, repr=False, compare=False)
+    """The one trust domain that this authority certifies identities of."""
 
     def __post_init__(self) -> None:
         path = (self.certificate, *self.chain)
@@ -86,6 +88,7 @@ class Authority:
             )
         for child, issuer in zip(path, (*path[1:], path[-1]), strict=True):
             _check_issued_by(child, issuer)
+        object.__setattr__(self, "trust_domain", trust_domains.pop())
 
     @classmethod
     def from_pem(cls, chain_pem: bytes, key_pem: bytes, passphrase: bytes | None = None) -> Self:
@@ -157,11 +160,6 @@ class Authority:
     def is_root(self) -> bool:
         """Whether this signs issuing authorities; every other one signs leaves."""
         return not self.chain
-
-    @property
-    def trust_domain(self) -> str:
-        """The one trust domain that this authority certifies identities of."""
-        return check_authority(self.certificate).trust_domain
 
 
 def create_root(

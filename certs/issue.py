@@ -104,7 +104,7 @@ def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate
     Raises `IssueRefused` (SELF_CHECK_FAILED) for a certificate that is not what was planned, breaks a rule or does not
     lead to the authority: a device that signs wrongly is seen here, and so is a plan that somebody laid a hand on.
     """
-    signature = authority.key.sign(planned.tbs, ec.ECDSA(hashes.SHA256()))
+    signature = authority.key.sign(planned.tbs, _ECDSA_WITH_SHA256)
     certificate = _checked(tbs.signed(planned.tbs, signature), authority, planned)
     return IssuedCertificate(
         certificate=certificate,
@@ -113,6 +113,9 @@ def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate
         not_before=planned.not_before,
         not_after=planned.not_after,
     )
+
+
+_ECDSA_WITH_SHA256 = ec.ECDSA(hashes.SHA256())
 
 
 def _checked(der: bytes, authority: Authority, planned: PlannedCertificate) -> x509.Certificate:

@@ -35,6 +35,12 @@ class Relay:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent = bytearray()
         self.connections.append(sent)
+        try:
+            await self._through(reader, writer, sent)
+        finally:
+            await _closed(writer)
+
+    async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytearray) -> None:
         target_reader, target_writer = await asyncio.open_connection(self._host, int(self._port))
         forward = asyncio.create_task(_copy(reader, target_writer, sent))
         try:
@@ -44,10 +50,13 @@ class Relay:
             pass  # either side may go first
         finally:
             forward.cancel()
-            for each in (target_writer, writer):
-                each.close()
-                with suppress(ConnectionError):
-                    await each.wait_closed()
+            await _closed(target_writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray) -> None:

@@ -72,7 +72,12 @@ async def _slow(target: str) -> AsyncIterator[tuple[str, list[str]]]:
 @asynccontextmanager
 async def _relay(target: str, port: int) -> AsyncIterator[None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _joined(reader, writer, *await _connected(target))
+        try:
+            target_reader, target_writer = await _connected(target)
+        except BaseException:
+            writer.close()
+            raise
+        await _joined(reader, writer, target_reader, target_writer)
 
     listener = await asyncio.start_server(serve, "127.0.0.1", port)
     async with listener:
