@@ -106,8 +106,10 @@ class Plane:
             return read_since(tx, revision)
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
+        """All rows: in the order of their revisions where the table has such, of their keys otherwise."""
+        order = [*(column for column in table.c if column.name == "revision"), *table.primary_key]
         with self.transaction() as tx:
-            return [dict(row) for row in tx.execute(select(table)).mappings()]
+            return [dict(row) for row in tx.execute(select(table).order_by(*order)).mappings()]
 
     def application(self, name: str = "", description: str = "") -> Application:
         request = CreateApplicationRequest(
