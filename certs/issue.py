@@ -7,9 +7,11 @@ The subject is empty and the SAN extension therefore critical (RFC 5280, 4.1.2.6
 name, so there is no second one that could say something else or be taken for the identity.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
@@ -22,7 +24,7 @@ from certs import tbs
 from certs.authority import Authority
 from certs.check import SvidRefused, check_svid, number_hex, serial_hex
 from certs.clock import Clock
-from certs.keys import public_key_sha256
+from certs.keys import checked_public_key_type, public_key_info, public_key_sha256
 from certs.policy import Draft, IssueReason, IssueRefused, plain_profile
 from certs.spiffe import SpiffeId
 
@@ -48,6 +50,7 @@ class IssuedCertificate:
     """A leaf and what a ledger wants to know of it."""
 
     certificate: x509.Certificate
+    der: bytes
     chain_pem: bytes
     """The leaf, then its issuing authority; the root is in the trust bundle, not here."""
     serial_hex: str
@@ -79,20 +82,22 @@ def issue(
 
 def plan(draft: Draft) -> PlannedCertificate:
     """Fix what is to be signed for a draft that its profile let pass, with a new random serial number."""
-    names = x509.SubjectAlternativeName(
-        [
-            x509.UniformResourceIdentifier(str(draft.spiffe_id)),
-            *(x509.DNSName(name) for name in draft.dns_names),
-            *(x509.IPAddress(address) for address in draft.ip_addresses),
-        ]
-    )
     serial_number = x509.random_serial_number()
-    issuer = draft.authority.certificate
+    key_info = public_key_info(draft.public_key)
     return PlannedCertificate(
-        tbs=tbs.encode(issuer, serial_number, draft.not_before, draft.not_after, draft.public_key, names),
+        tbs=tbs.encode(
+            draft.authority.certificate,
+            serial_number,
+            draft.not_before,
+            draft.not_after,
+            key_info,
+            str(draft.spiffe_id),
+            draft.dns_names,
+            draft.ip_addresses,
+        ),
         serial_hex=number_hex(serial_number),
         spiffe_id=draft.spiffe_id,
-        public_key_sha256=public_key_sha256(draft.public_key),
+        public_key_sha256=hashlib.sha256(key_info).digest(),
         not_before=draft.not_before,
         not_after=draft.not_after,
     )
@@ -105,9 +110,11 @@ def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate
     lead to the authority: a device that signs wrongly is seen here, and so is a plan that somebody laid a hand on.
     """
     signature = authority.key.sign(planned.tbs, _ECDSA_WITH_SHA256)
-    certificate = _checked(tbs.signed(planned.tbs, signature), authority, planned)
+    der = tbs.signed(planned.tbs, signature)
+    certificate = _checked(der, signature, authority, planned)
     return IssuedCertificate(
         certificate=certificate,
+        der=der,
         chain_pem=certificate.public_bytes(Encoding.PEM) + authority.issuers_pem,
         serial_hex=planned.serial_hex,
         not_before=planned.not_before,
@@ -118,15 +125,17 @@ def sign(authority: Authority, planned: PlannedCertificate) -> IssuedCertificate
 _ECDSA_WITH_SHA256 = ec.ECDSA(hashes.SHA256())
 
 
-def _checked(der: bytes, authority: Authority, planned: PlannedCertificate) -> x509.Certificate:
+def _checked(der: bytes, signature: bytes, authority: Authority, planned: PlannedCertificate) -> x509.Certificate:
     # From the authority up to the root the path was checked when the Authority was made: one signature is left.
     issuer = authority.certificate
     try:
         certificate = x509.load_der_x509_certificate(der)
-        certificate.verify_directly_issued_by(issuer)
+        name, public_key = _name_and_key(issuer)
+        public_key.verify(signature, planned.tbs, _ECDSA_WITH_SHA256)
         extensions = certificate.extensions
         as_planned = (
-            check_svid(certificate) == planned.spiffe_id
+            certificate.issuer == name
+            and check_svid(certificate) == planned.spiffe_id
             and planned.spiffe_id.trust_domain == authority.trust_domain
             and certificate.tbs_certificate_bytes == planned.tbs
             and serial_hex(certificate) == planned.serial_hex
@@ -142,3 +151,9 @@ def _checked(der: bytes, authority: Authority, planned: PlannedCertificate) -> x
     if not as_planned:
         raise IssueRefused(IssueReason.SELF_CHECK_FAILED, "a new certificate is not what was planned")
     return certificate
+
+
+@lru_cache(4)
+def _name_and_key(issuer: x509.Certificate) -> tuple[x509.Name, ec.EllipticCurvePublicKey]:
+    # To read them anew for each leaf would take half as long as to verify its signature.
+    return issuer.subject, checked_public_key_type(issuer.public_key())

@@ -105,11 +105,14 @@ def load_key(path: Path, passphrase: bytes | None = None) -> ec.EllipticCurvePri
     return key_from_pem(path.read_bytes(), passphrase, source=str(path))
 
 
+def public_key_info(public_key: PublicKeyTypes) -> bytes:
+    """The DER of its SubjectPublicKeyInfo (RFC 5280, 4.1.2.7)."""
+    return public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def public_key_sha256(public_key: PublicKeyTypes) -> bytes:
     """SHA-256 of the DER SubjectPublicKeyInfo: 32 bytes that stand for the key."""
-    return hashlib.sha256(
-        public_key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    ).digest()
+    return hashlib.sha256(public_key_info(public_key)).digest()
 
 
 def checked_public_key_type(public_key: PublicKeyTypes, *, source: str = "the public key") -> ec.EllipticCurvePublicKey:

@@ -1,15 +1,17 @@
 """The TBSCertificate of a leaf (RFC 5280, 4.1) in DER (X.690): the bytes that a signature will be over, without one.
 
-`cryptography` encodes the parts, and puts them together only where it signs, too. Whatever is made here is read back
-before it leaves: see `certs.issue.sign`.
+`cryptography` encodes what all leaves of an authority have in common, and puts the parts together only where it signs,
+too; what differs from leaf to leaf is encoded here. Whatever is made here is read back before it leaves: see
+`certs.issue.sign`.
 """
 
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.authority import authority_key_identifier
@@ -30,8 +32,10 @@ BOTH_ENDS_OF_TLS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, Exten
 _BOOLEAN, _INTEGER, _BIT_STRING, _OCTET_STRING = 0x01, 0x02, 0x03, 0x04
 _UTC_TIME, _GENERALIZED_TIME, _SEQUENCE = 0x17, 0x18, 0x30
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
+_URI, _DNS_NAME, _IP_ADDRESS = 0x86, 0x82, 0x87  # GeneralName (RFC 5280, 4.2.1.6)
 _ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")  # AlgorithmIdentifier (RFC 5758, 3.2)
 _CERTIFICATE_EXTENSION = bytes.fromhex("0603551d")  # OBJECT IDENTIFIER 2.5.29.*, up to its last octet (RFC 5280, 4.2.1)
+_SUBJECT_KEY_IDENTIFIER, _SUBJECT_ALTERNATIVE_NAME = 14, 17
 
 
 def encode(
@@ -39,22 +43,42 @@ def encode(
     serial_number: int,
     not_before: datetime,
     not_after: datetime,
-    public_key: ec.EllipticCurvePublicKey,
-    names: x509.SubjectAlternativeName,
+    public_key_info: bytes,
+    uri: str,
+    dns_names: Sequence[str] = (),
+    ip_addresses: Sequence[IPv4Address | IPv6Address] = (),
 ) -> bytes:
-    """The TBSCertificate of a leaf that `issuer` signs with ECDSA and SHA-256. Its subject is empty."""
+    """The TBSCertificate of a leaf that `issuer` signs with ECDSA and SHA-256. Its subject is empty.
+
+    `public_key_info` is the DER of the SubjectPublicKeyInfo of a key on P-256 or P-384. Raises `UnicodeEncodeError` for
+    a name that is not ASCII.
+    """
     issued_by, extensions = _in_all_of(issuer)
-    key_identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    names = (
+        _der(_URI, uri.encode("ascii")),
+        *(_der(_DNS_NAME, name.encode("ascii")) for name in dns_names),
+        *(_der(_IP_ADDRESS, address.packed) for address in ip_addresses),
+    )
+    # The point comes after the AlgorithmIdentifier, the head of the BIT STRING and its count of unused bits.
+    key_identifier = hashlib.sha1(public_key_info[public_key_info[3] + 7 :], usedforsecurity=False).digest()
     return _der(
         _SEQUENCE,
-        _der(_VERSION, _integer(2)),  # version 3
+        _VERSION_3,
         _integer(serial_number),
         _ECDSA_WITH_SHA256,
         issued_by,
         _der(_SEQUENCE, _time(not_before), _time(not_after)),
-        _der(_SEQUENCE),
-        public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        _der(_EXTENSIONS, _der(_SEQUENCE, _extension(names, critical=True), extensions, _extension(key_identifier))),
+        _NO_SUBJECT,
+        public_key_info,
+        _der(
+            _EXTENSIONS,
+            _der(
+                _SEQUENCE,
+                _extension(_SUBJECT_ALTERNATIVE_NAME, _der(_SEQUENCE, *names), critical=True),
+                extensions,
+                _extension(_SUBJECT_KEY_IDENTIFIER, _der(_OCTET_STRING, key_identifier)),
+            ),
+        ),
     )
 
 
@@ -67,25 +91,30 @@ def signed(tbs: bytes, signature: bytes) -> bytes:
 def _in_all_of(issuer: x509.Certificate) -> tuple[bytes, bytes]:
     """What all leaves of an authority have in common: its name, and extensions."""
     extensions = (
-        _extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-        _extension(AUTHENTICATES, critical=True),
-        _extension(BOTH_ENDS_OF_TLS),
-        _extension(authority_key_identifier(issuer)),
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (AUTHENTICATES, True),
+        (BOTH_ENDS_OF_TLS, False),
+        (authority_key_identifier(issuer), False),
     )
-    return issuer.subject.public_bytes(), b"".join(extensions)
+    encoded = (
+        _extension(int(each.oid.dotted_string.removeprefix("2.5.29.")), each.public_bytes(), critical=critical)
+        for each, critical in extensions
+    )
+    return issuer.subject.public_bytes(), b"".join(encoded)
 
 
-def _extension(extension: x509.ExtensionType, *, critical: bool = False) -> bytes:
-    number = int(extension.oid.dotted_string.removeprefix("2.5.29."))
-    is_critical = _der(_BOOLEAN, b"\xff") if critical else b""
-    value = _der(_OCTET_STRING, extension.public_bytes())
-    return _der(_SEQUENCE, _CERTIFICATE_EXTENSION, bytes((number,)), is_critical, value)
+def _extension(number: int, value: bytes, *, critical: bool = False) -> bytes:
+    is_critical = _TRUE if critical else b""
+    return _der(_SEQUENCE, _CERTIFICATE_EXTENSION, bytes((number,)), is_critical, _der(_OCTET_STRING, value))
 
 
 def _time(at: datetime) -> bytes:
     # Until the end of 2049 as UTCTime, later as GeneralizedTime (RFC 5280, 4.1.2.5).
-    text = at.strftime("%Y%m%d%H%M%SZ").encode()
-    return _der(_UTC_TIME, text[2:]) if at.year < 2050 else _der(_GENERALIZED_TIME, text)
+    year, month, day, hour, minute, second = at.timetuple()[:6]
+    rest = b"%02d%02d%02d%02d%02dZ" % (month, day, hour, minute, second)
+    if year < 2050:
+        return _der(_UTC_TIME, b"%02d" % (year % 100), rest)
+    return _der(_GENERALIZED_TIME, b"%04d" % year, rest)
 
 
 def _integer(number: int) -> bytes:
@@ -100,3 +129,8 @@ def _der(tag: int, *parts: bytes) -> bytes:
         return bytes((tag, length)) + content
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((tag, 0x80 | len(octets))) + octets + content
+
+
+_TRUE = _der(_BOOLEAN, b"\xff")
+_VERSION_3 = _der(_VERSION, _integer(2))
+_NO_SUBJECT = _der(_SEQUENCE)

@@ -80,10 +80,9 @@ class Ledger:
             return _found(entry)
         # Here and not on a thread: to hand it over and back costs more than to sign. Never within a transaction.
         signed = self._signed(entry)
-        der = signed.certificate.public_bytes(Encoding.DER)
         now = self.clock()
-        if await self.database.write_grouped(_complete, entry, der, action, origin, now):
-            return Issued(replace(entry, certificate_der=der, planned_tbs=None), signed.chain_pem)
+        if await self.database.write_grouped(_complete, entry, signed.der, action, origin, now):
+            return Issued(replace(entry, certificate_der=signed.der, planned_tbs=None), signed.chain_pem)
         # Somebody who asked for the same was faster, whose signature is the one that counts; or it was revoked.
         there = await self.database.read(find_certificate, entry.serial_number)
         return _found(there) if there and not there.planned and not there.revoked else None

@@ -18,6 +18,7 @@ from bench.trust.newcomers import AT_ONCE, TIMEOUT, newcomers
 from bench.trust.processes import connector, floor
 from certs.keys import key_to_pem, new_key
 from certs.request import make_csr
+from mesh import uses
 from mesh.channel import OPTIONS, open_pinned_channel
 from tests.integration.connector.plane import Plane
 
@@ -76,8 +77,9 @@ async def _enrolled(plane: Plane) -> list[_Shown]:
 async def _rate(plane: Plane, address: str, method: str, parties: Sequence[_Shown]) -> float:
     """How many renewals a second, `AT_ONCE` at a time, over connections that were open before."""
     async with _connections(address, plane.mint.root.chain_pem, parties) as channels:
-        if method == _RENEW:  # a certificate is used before it is renewed
+        if method == _RENEW:  # a certificate is used before it is renewed, and long enough before to be in the ledger
             await asyncio.gather(*(ConnectorStub(each).GetTrustBundle(GetTrustBundleRequest()) for each in channels))
+            await asyncio.sleep(2 * uses.INTERVAL)
         renewals: Iterator[tuple[Any, RenewRequest]] = iter(
             [
                 (

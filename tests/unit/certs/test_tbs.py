@@ -1,6 +1,7 @@
 """What is put together by hand is what `cryptography` makes of the same parts."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from cryptography import x509
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from certs import tbs
 from certs.authority import Authority, authority_key_identifier, create_issuing, create_root
+from certs.keys import public_key_info
 from tests.unit.certs.forge import TRUST_DOMAIN, StoppedClock
+
+Address = IPv4Address | IPv6Address
 
 ISSUING: Authority = create_issuing(create_root(TRUST_DOMAIN, StoppedClock()), StoppedClock())
 KEYS = [ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1())]
@@ -26,14 +30,24 @@ NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20
     key=st.sampled_from(KEYS),
     uri=NAMES,
     hosts=st.lists(NAMES, max_size=5),
+    addresses=st.lists(st.ip_addresses(), max_size=5),
 )
 def test_the_bytes_are_those_of_a_builder(
-    serial_number: int, not_before: datetime, key: ec.EllipticCurvePrivateKey, uri: str, hosts: list[str]
+    serial_number: int,
+    not_before: datetime,
+    key: ec.EllipticCurvePrivateKey,
+    uri: str,
+    hosts: list[str],
+    addresses: list[Address],
 ) -> None:
     not_before = not_before.replace(microsecond=0)
     not_after = not_before + timedelta(hours=1)
     names = x509.SubjectAlternativeName(
-        [x509.UniformResourceIdentifier(f"spiffe://{uri}/x"), *(x509.DNSName(host) for host in hosts)]
+        [
+            x509.UniformResourceIdentifier(f"spiffe://{uri}/x"),
+            *(x509.DNSName(host) for host in hosts),
+            *(x509.IPAddress(address) for address in addresses),
+        ]
     )
     issuer = ISSUING.certificate
     built = (
@@ -52,6 +66,7 @@ def test_the_bytes_are_those_of_a_builder(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(ISSUING.key, hashes.SHA256())
     )
-    encoded = tbs.encode(issuer, serial_number, not_before, not_after, key.public_key(), names)
+    key_info = public_key_info(key.public_key())
+    encoded = tbs.encode(issuer, serial_number, not_before, not_after, key_info, f"spiffe://{uri}/x", hosts, addresses)
     assert encoded == built.tbs_certificate_bytes
     assert x509.load_der_x509_certificate(tbs.signed(encoded, built.signature)) == built
