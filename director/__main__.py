@@ -59,6 +59,9 @@ DIRECTOR = director_pb2.DESCRIPTOR.services_by_name["Director"]
 DURABLE_STOP = 3.0
 """Seconds that DBOS has to let go of its database when the process stops."""
 
+DURABLE_WAIT = 10.0
+"""Seconds that durable work waits, at most, while agents come back after a restart."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code."""
@@ -143,7 +146,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
     stack.push_async_callback(server.stop)
     keep_renewed(identity, connector, stack)
 
-    await _start_background(settings, database, seal, post, connector, trust_domain, stack)
+    await _start_background(settings, database, hub, seal, post, connector, trust_domain, stack)
     if settings.metrics_listen:
         telemetry.serve_metrics(settings.metrics_listen)
 
@@ -151,6 +154,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
 async def _start_background(
     settings: DirectorSettings,
     database: Database,
+    hub: Hub,
     seal: Seal,
     post: HttpPost,
     connector: LiveChannel,
@@ -168,7 +172,7 @@ async def _start_background(
     instance = settings.instance_id or f"{socket.gethostname()}/{settings.listen}"
     durable = Durable(name="director", url=settings.dbos_database, workflows=workflows, instance=instance)
     stack.push_async_callback(durable.stop, DURABLE_STOP)
-    in_background(stack, _work(durable, delivery, retrieval, departures))
+    in_background(stack, _work(hub, durable, delivery, retrieval, departures))
     retention = Retention(
         changes=timedelta(seconds=settings.change_retention),
         revisions=settings.change_retention_revisions,
@@ -187,7 +191,8 @@ def _retrieval(settings: DirectorSettings, database: Database, inspector: Inspec
     return Retrieval(database, fetcher, system_clock, str(SpiffeId.service(trust_domain, "director")), _new_id)
 
 
-async def _work(durable: Durable, delivery: Delivery, retrieval: Retrieval, departures: Departures) -> None:
+async def _work(hub: Hub, durable: Durable, delivery: Delivery, retrieval: Retrieval, departures: Departures) -> None:
+    await hub.settled(DURABLE_WAIT)
     await durable.launch()
     async with asyncio.TaskGroup() as group:
         group.create_task(delivery.run(durable))

@@ -35,6 +35,8 @@ from mesh.following import Follower
 _MOST_ARRIVALS = 256
 """Readers that arrive with one reading: a wave of reconnects must not hold up those who are there."""
 
+_QUIET = 0.5
+
 _LOOKS = 60
 """How often, in the time from one bookmark of an idle reader to the next, it is looked whose turn it is."""
 
@@ -48,6 +50,8 @@ class Hub:
     `poll_interval`: seconds after which the log is read though nobody said that it grew.
     `open_deadline`: seconds within which a stream has begun or is refused.
     `most_waiting`: streams that may wait to begin; those beyond them are refused at once (`director.stream.admission`).
+    `arrivals_apart`: seconds from one reading with which readers arrive to the next: those of a wave come few at a time,
+    and a reading for each few would cost more than all else that opens them. A change is not waited with.
     `chunk_bytes`: about the most that one message has.
     `retry_after`: seconds that readers are asked to wait when they are turned away; each 0.5 to 1.5 times that.
     `jitter()`: 0 to 1. `now()`: seconds of a clock that only goes forward.
@@ -61,6 +65,7 @@ class Hub:
         poll_interval: float = 1.0,
         open_deadline: float = 10.0,
         most_waiting: int = 1000,
+        arrivals_apart: float = 0.01,
         chunk_bytes: int = 1024 * 1024,
         retry_after: float = 1.0,
         jitter: Callable[[], float] = random.random,
@@ -77,6 +82,9 @@ class Hub:
         self._log = Follower(self._advance, "stream hub", _log, poll_interval=poll_interval, random=jitter)
         self._open: set[Subscription] = set()
         self._arrivals: list[Subscription] = []
+        self._arrivals_apart = arrivals_apart
+        self._let_in = 0.0
+        self._came = 0.0
         self._departures: list[Subscription] = []
         self._bookmarks: asyncio.TimerHandle | None = None
         self._begin_anew()
@@ -146,8 +154,7 @@ class Hub:
         deadline = asyncio.get_running_loop().call_later(self._open_deadline, self._give_up, subscription)
         self._open.add(subscription)
         self._admission.enter(subscription)
-        self._arrivals.append(subscription)
-        self._log.wake()
+        self._arrive(subscription)
         try:
             while True:
                 for message in await subscription.next():
@@ -159,6 +166,26 @@ class Hub:
             self._open.discard(subscription)
             self._departures.append(subscription)
 
+    async def settled(self, within: float) -> None:
+        """Wait until no reader has come for half a second, `within` seconds at most: a wave of them is over."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        while True:
+            wait = min(max(self._came, begin) + _QUIET, begin + within) - loop.time()
+            if wait <= 0:
+                return
+            await asyncio.sleep(wait)
+
+    def _arrive(self, subscription: Subscription) -> None:
+        loop = asyncio.get_running_loop()
+        self._came = loop.time()
+        self._arrivals.append(subscription)
+        wait = self._let_in + self._arrivals_apart - self._came
+        if wait <= 0:
+            self._log.wake()
+        elif len(self._arrivals) == 1:
+            loop.call_later(wait, self._log.wake)
+
     async def _advance(self) -> None:
         self._let_go()
         waiting = [each for each in self._arrivals if not each.closed]
@@ -168,6 +195,8 @@ class Hub:
         arriving, self._arrivals = waiting[:_MOST_ARRIVALS], waiting[_MOST_ARRIVALS:]
         if self._arrivals:
             self._log.wake()
+        if arriving:
+            self._let_in = asyncio.get_running_loop().time()
         arrivals = [each.arrival for each in arriving]
         try:
             reading = await self._database.read(log_reader.read, self._views, self._head, arrivals)

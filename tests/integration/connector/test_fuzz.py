@@ -13,7 +13,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from moorage.access.v1.access_pb2 import Role
 from moorage.connector.v1 import connector_pb2
+from moorage.connector.v1.connector_pb2_grpc import ConnectorStub
 from moorage.connector.v1.enrolment_pb2 import GetTrustBundleRequest
+from moorage.connector.v1.identity_pb2 import RestoreIdentityRequest
+from moorage.errors.v1.errors_pb2 import Reason
 
 from certs.keys import new_key
 from certs.request import make_csr
@@ -32,6 +35,12 @@ ANSWER = 60.0
 
 FAULTS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNIMPLEMENTED}
 KEYS = 50
+
+OWN = {"application_id": APPLICATION_ID, "runtime_id": RUNTIME_ID}
+STRANGER = ("", "")
+Name = tuple[str, str]
+"""Of a party: its kind and what it is called; `STRANGER` of those who show no certificate."""
+
 LARGEST_OF_STRANGERS = 1024 * 1024
 """Bytes: what is larger than twice as much the listener for enrolment does not even read."""
 
@@ -108,16 +117,18 @@ class Fuzz:
         self._strangers = open_pinned_channel(plane.settings["enrolment_address"], plane.mint.root.chain_pem)
         self._few = asyncio.Semaphore(STRANGERS_AT_ONCE)
         self._answers: Counter[tuple[str, str]] = Counter()
-        own = {"application_id": APPLICATION_ID, "runtime_id": RUNTIME_ID}
+        self._operator: ConnectorStub = plane.connector(plane.mint.identity("admin", "operator"))
         self._parties = [
-            (10, Party(Role.ROLE_ADMIN, own), self._channel("admin", "ann")),
-            (2, Party(Role.ROLE_VIEWER), self._channel("viewer", "vic")),
-            (2, Party(Role.ROLE_DIRECTOR, own), self._channel("service", "director")),
-            (1, Party(Role.ROLE_PROVISIONER, own), self._channel("service", "provisioner")),
-            (1, Party(Role.ROLE_CONNECTOR), self._channel("service", "connector")),
-            (2, Party(Role.ROLE_PARTY), self._channel("viewer", "eve")),
-            (5, Party(Role.ROLE_ANYONE), self._strangers),
+            (10, Party(Role.ROLE_ADMIN, OWN), ("admin", "ann")),
+            (2, Party(Role.ROLE_VIEWER), ("viewer", "vic")),
+            (2, Party(Role.ROLE_DIRECTOR, OWN), ("service", "director")),
+            (1, Party(Role.ROLE_PROVISIONER, OWN), ("service", "provisioner")),
+            (1, Party(Role.ROLE_CONNECTOR), ("service", "connector")),
+            (2, Party(Role.ROLE_PARTY), ("viewer", "eve")),
+            (5, Party(Role.ROLE_ANYONE), STRANGER),
         ]
+        self._channels = {name: self._channel(name) for _, _, name in self._parties}
+        self._restoring = asyncio.Lock()
 
     async def run(self, requests: int) -> None:
         """Send so many; then look what has become of the Connector."""
@@ -138,12 +149,13 @@ class Fuzz:
         assert {method for method, _ in self._answers} == {method.name for method in SERVICE.methods}
         assert sum(count for (_, answer), count in self._answers.items() if answer == "OK") > requests / 10
 
-    def _channel(self, kind: str, name: str) -> grpc.aio.Channel:
-        return self._plane.channel(self._plane.mint.identity(kind, name)).channel
+    def _channel(self, name: Name) -> grpc.aio.Channel:
+        return self._strangers if name == STRANGER else self._plane.channel(self._plane.mint.identity(*name)).channel
 
     async def _one(self) -> None:
         weights = [weight for weight, _, _ in self._parties]
-        [(_, party, channel)] = self._random.choices(self._parties, weights)
+        [(_, party, name)] = self._random.choices(self._parties, weights)
+        channel = self._channels[name]
         drawn = self._draws.draw(party)
         try:
             if channel is self._strangers:
@@ -159,15 +171,26 @@ class Fuzz:
             assert known.code == problem.code, what
             assert problem.code not in FAULTS, f"{what}\n{self._plane.log.read_text()[-5000:]}"
             self._answers[drawn.method.name, problem.reason] += 1
+            if problem.is_reason(Reason.REASON_CERTIFICATE_REVOKED):
+                await self._restore(name, channel)
         else:
             self._answers[drawn.method.name, "OK"] += 1
             self._draws.learn(drawn, answer)
+
+    async def _restore(self, name: Name, channel: grpc.aio.Channel) -> None:
+        """Give a party another certificate. One of them may revoke another's, or its own, and all would soon be out."""
+        async with self._restoring:
+            if self._channels[name] is channel:
+                kind, of_kind = name
+                request = RestoreIdentityRequest(spiffe_id=f"spiffe://{TRUST_DOMAIN}/{kind}/{of_kind}")
+                await self._operator.RestoreIdentity(request, timeout=ANSWER)
+                self._channels[name] = self._channel(name)
 
     async def _serves(self) -> None:
         assert self._plane.process
         assert self._plane.process.returncode is None
         assert '"level": "error"' not in self._plane.log.read_text()
-        await self._plane.connector().GetTrustBundle(GetTrustBundleRequest(), timeout=ANSWER)
+        await self._operator.GetTrustBundle(GetTrustBundleRequest(), timeout=ANSWER)
 
     def _told(self) -> dict[str, dict[str, int]]:
         told: dict[str, dict[str, int]] = {}

@@ -252,3 +252,24 @@ async def test_a_mere_update_of_a_runtime_sends_nothing(database: Database, stor
     await database.write(plane.describe, story.other_application, description="after it")
     await up_to_date(database, witness)
     assert reader.kinds == [CONFIGURATION_KIND_SNAPSHOT]
+
+
+async def test_who_comes_right_after_others_waits_for_the_next_reading_which_a_change_begins_at_once(
+    database: Database, story: Story, start_hub: Callable[..., Any], read: MakeReader
+) -> None:
+    hub = await start_hub(arrivals_apart=3600.0)
+    first, second = read(story.runtime, hub), read(story.other_runtime, hub)
+    first.connect()
+    await up_to_date(database, first)
+    second.connect()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await up_to_date(database, second)
+    await database.write(plane.describe, story.application, description="new")
+    await up_to_date(database, first, second)
+
+
+async def test_whoever_comes_is_waited_for_no_longer_than_asked(hub: Hub) -> None:
+    begin = asyncio.get_running_loop().time()
+    await hub.settled(0.05)
+    assert asyncio.get_running_loop().time() - begin >= 0.05

@@ -80,7 +80,12 @@ class Walk(RuleBasedStateMachine):
         self.database.gate = asyncio.Event()
         self.database.gate.set()
         self.hub = Hub(
-            self.database, poll_interval=3600.0, bookmark_interval=0.001, open_deadline=3600.0, chunk_bytes=200
+            self.database,
+            poll_interval=3600.0,
+            bookmark_interval=0.001,
+            open_deadline=3600.0,
+            arrivals_apart=0.0,
+            chunk_bytes=200,
         )
         await self.hub.start()
 
