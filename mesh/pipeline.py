@@ -172,7 +172,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
         async def run(content: bytes, context: Context, stream: Stream) -> None:
             request = self._admit(method, handler, content, context)
             caller = call.current_caller()
-            stream.admitted(caller)
+            await _begin(stream, caller, context)
             messages: AsyncIterator[Any] = handler.unary_stream(request, context)
             self._observer.stream_began(caller)
             try:
@@ -190,7 +190,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def _self_writing_stream(self, method: str, handler: Handler) -> Callable[[bytes, Context], Awaitable[None]]:
         async def run(content: bytes, context: Context, stream: Stream) -> None:
             request = self._admit(method, handler, content, context)
-            stream.admitted(call.current_caller())
+            await _begin(stream, call.current_caller(), context)
             await handler.unary_stream(request, context)
 
         return self._streaming(method, run)
@@ -198,7 +198,7 @@ class Pipeline(grpc.aio.ServerInterceptor):
     def _stream_of_requests(self, method: str, handler: Handler) -> Callable[[Any, Context], Awaitable[None]]:
         async def run(requests: Any, context: Context, stream: Stream) -> None:
             self._enter(method, context)
-            stream.admitted(call.current_caller())
+            await _begin(stream, call.current_caller(), context)
             async for response in handler.stream_stream(requests, context):
                 await context.write(response)
 
@@ -279,6 +279,13 @@ def _refusal(error: Exception) -> Refusal | None:
         )
     _log.error("fault", request_id=call.current_request_id(), exc_info=error)
     return Refusal(Reason.REASON_INTERNAL, "a fault of the service; its log has more")
+
+
+async def _begin(stream: Stream, caller: Caller | None, context: Context) -> None:
+    """Let a stream begin, by the headers of its answer, before the first message: that may be long on its way."""
+    stream.admitted(caller)
+    await context.send_initial_metadata(())
+    stream.begun()
 
 
 async def _abort(context: Context, refusal: Refusal | None) -> None:

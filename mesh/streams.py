@@ -36,6 +36,7 @@ class Stream:
 
     __slots__ = (
         "_alarm",
+        "_begun",
         "_clock",
         "_ending",
         "_limit",
@@ -58,15 +59,26 @@ class Stream:
         self._writing_since: float | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._ending: Refusal | None = None
+        self._begun = False
 
     def admitted(self, caller: Caller | None) -> None:
-        """Say whose it is: from now on it ends with that party's certificate, or at its age."""
+        """Say whose it is."""
         self.caller = caller
+
+    def begun(self) -> None:
+        """Its first bytes are out: from now on it ends with its caller's certificate, at its age, or for a reason.
+
+        Not before, for gRPC gives no status to a stream that is cut off while it begins. Raises `Refusal` where the
+        stream was to end meanwhile.
+        """
+        self._begun = True
+        if self._ending is not None:
+            raise self._ending
         end = self._old_at
-        if caller is not None:
-            left = caller.not_after - self._clock()
+        if self.caller is not None:
+            left = self.caller.not_after - self._clock()
             end = min(end, self._loop.time() + left.total_seconds())
-        if self._ending is None and end < inf:
+        if end < inf:
             self._limit.reschedule(end)
 
     def writing(self) -> None:
@@ -89,8 +101,9 @@ class Stream:
         """End it at a moment drawn from the next `within` seconds, for that reason. The first reason stands."""
         if self._ending is None and not self._limit.expired():
             self._ending = refusal
-            wait = random.uniform(0, within)  # noqa: S311 - spread, not secrecy
-            self._limit.reschedule(self._loop.time() + wait)
+            if self._begun:
+                wait = random.uniform(0, within)  # noqa: S311 - spread, not secrecy
+                self._limit.reschedule(self._loop.time() + wait)
 
     def why_ended(self, error: Exception) -> Refusal | None:
         """Why its limit ended it; None where the `error` that it ends with is not from there."""

@@ -22,6 +22,7 @@ from bench.processes import READY_WITHIN, NotReady
 from bench.seed import Size, api_id, application_id, runtime_id, seed
 from bench.stream.fleet import Reader
 from mesh.channel import open_channel
+from tests.integration.connector.plane import Plane
 from tests.integration.director_registry.process import DirectorProcess
 from tests.support.identities import Mint
 
@@ -181,10 +182,12 @@ class Bare(Server):
 
 @asynccontextmanager
 async def director(folder: Path, size: Size) -> AsyncIterator[tuple[Director, Mint]]:
-    """A Director on a registry of this size, and who makes identities of its plane."""
+    """A Director on a registry of this size, with a Connector beside it, and who makes identities of its plane."""
     await asyncio.to_thread(folder.mkdir)
     process = DirectorProcess(folder)
+    connector = await asyncio.to_thread(_connector, folder / "connector", process)
     try:
+        await connector.start()
         await process.start()  # a first run makes the database
         await process.end(SIGTERM)
         engine = sqlalchemy.create_engine(f"sqlite:///{folder}/director.sqlite")
@@ -194,6 +197,21 @@ async def director(folder: Path, size: Size) -> AsyncIterator[tuple[Director, Mi
         yield Director(process), process.mint
     finally:
         await process.close()
+        await connector.close()
+
+
+def _connector(folder: Path, director: DirectorProcess) -> Plane:
+    """What a Director talks to where nothing happens, too: it is told what is revoked, and tells who was seen."""
+    folder.mkdir()
+    connector = Plane(folder)
+    director.mint.issuing.save(folder / "issuing-of-all")
+    connector.settings |= {
+        "identity": str(director.mint.identity("service", "connector").folder),
+        "issuing_authority": str(folder / "issuing-of-all"),
+        "director_address": director.settings["listen"],
+    }
+    director.settings["connector_address"] = connector.settings["listen"]
+    return connector
 
 
 @asynccontextmanager

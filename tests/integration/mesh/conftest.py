@@ -51,6 +51,8 @@ class SmallDirector(DirectorServicer):
         self.fault: Exception | None = None
         self.stuck = False
         self.flood = ""
+        self.flooded = 0
+        self.first = ""
         self.connections: list[str] = []
         self.resumed: list[bool] = []
         self.more = asyncio.Event()
@@ -70,8 +72,9 @@ class SmallDirector(DirectorServicer):
     async def WatchConfiguration(
         self, request: WatchConfigurationRequest, context: Any
     ) -> AsyncIterator[WatchConfigurationResponse]:
-        yield WatchConfigurationResponse(revision=1)
+        yield WatchConfigurationResponse(revision=1, plane_id=self.first)
         while self.flood:
+            self.flooded += 1
             yield WatchConfigurationResponse(plane_id=self.flood)
         if self.fault:
             raise self.fault

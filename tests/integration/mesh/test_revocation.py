@@ -103,6 +103,47 @@ async def test_a_stream_that_waits_for_its_reader_ends_when_its_certificate_is_r
     stream.cancel()
 
 
+async def test_a_reader_is_told_why_its_stream_ends_also_while_messages_come_without_a_pause(held: Mesh) -> None:
+    channel = held.channel("runtime", ID)
+    held.director.flood = "x" * 100_000
+    stream: Any = channel.stub(DirectorStub).WatchConfiguration(WATCH)
+    await stream.read()
+    held.revocations.apply(message(DELTA, 2, serials=[serial(channel)]))
+
+    assert (await problem_of(read_on(stream))).reason == "CERTIFICATE_REVOKED"
+
+
+async def test_a_reader_that_takes_no_more_messages_is_told_why_its_stream_ended(held: Mesh) -> None:
+    channel = held.channel("runtime", ID)
+    held.director.flood = "x" * 1_000_000
+    stream: Any = channel.stub(DirectorStub).WatchConfiguration(WATCH)
+    flooded = [0]
+
+    async def takes_no_more() -> bool:
+        flooded.append(held.director.flooded)
+        return flooded[-1] == flooded[-2] > 0
+
+    await eventually("nothing more goes out", takes_no_more)
+    held.revocations.apply(message(DELTA, 2, serials=[serial(channel)]))
+    await eventually("the stream has ended", lambda: not_streaming(held), within=1)
+
+    assert (await problem_of(read_on(stream))).reason == "CERTIFICATE_REVOKED"
+
+
+async def test_a_reader_that_does_not_even_take_the_first_message_is_told_why_its_stream_ended(
+    held: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = held.channel("runtime", ID)
+    held.director.first = "x" * 12_000_000  # more than the transport takes without its reader
+    stream: Any = channel.stub(DirectorStub).WatchConfiguration(WATCH)
+    await eventually("the stream is open", lambda: streaming(held))
+    held.revocations.apply(message(DELTA, 2, serials=[serial(channel)]))
+    await eventually("the stream has ended", lambda: not_streaming(held), within=1)
+
+    assert (await problem_of(read_on(stream))).reason == "CERTIFICATE_REVOKED"
+    assert [each.message for each in caplog.records if each.levelname == "ERROR"] == []
+
+
 async def test_a_stream_of_requests_ends_when_its_certificate_is_revoked(held: Mesh) -> None:
     live = held.channel("viewer", "vic")
     channel: Any = live.channel
@@ -165,6 +206,13 @@ def held(mesh_server: Mesh) -> Mesh:
 def key_identifier(mint: Mint) -> str:
     extensions = mint.issuing.certificate.extensions
     return extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
+
+async def read_on(stream: Any) -> None:
+    """Read until the stream ends."""
+    async with asyncio.timeout(5):
+        while True:
+            await stream.read()
 
 
 def serial(channel: LiveChannel) -> str:

@@ -13,6 +13,7 @@ from mesh.streams import RESUME_AFTER, Stream, Streams
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = 3600.0
+REVOKED = Refusal(Reason.REASON_CERTIFICATE_REVOKED, "revoked")
 
 
 def caller(lifetime: timedelta = timedelta(days=1)) -> Caller:
@@ -28,6 +29,7 @@ async def lasts(of: Streams, whose: Caller | None) -> float | None:
     async with asyncio.timeout(None) as limit:
         with of.open("/x.X/Watch", limit) as stream:
             stream.admitted(whose)
+            stream.begun()
             await asyncio.sleep(0)
             end = limit.when()
             return None if end is None else end - asyncio.get_running_loop().time()
@@ -40,6 +42,7 @@ async def ended(of: Streams, whose: Caller | None, refusal: Refusal | None = Non
         async with asyncio.timeout(None) as limit:
             with of.open("/x.X/Watch", limit) as stream:
                 stream.admitted(whose)
+                stream.begun()
                 if refusal is not None:
                     stream.end(refusal)
                 await asyncio.Event().wait()
@@ -78,5 +81,16 @@ async def test_a_reader_whose_certificate_ended_is_told_so_however_old_its_strea
 
 
 async def test_a_stream_that_was_ended_for_a_reason_tells_that_one() -> None:
-    reason = Refusal(Reason.REASON_CERTIFICATE_REVOKED, "revoked")
-    assert await ended(streams(0), caller(), reason) is reason
+    assert await ended(streams(0), caller(), REVOKED) is REVOKED
+
+
+async def test_a_stream_is_not_cut_off_while_it_begins_but_told_then_why_it_ends() -> None:
+    limit = asyncio.timeout(None)
+    async with limit:
+        with streams(0).open("/x.X/Watch", limit) as stream:
+            stream.admitted(caller(timedelta(0)))
+            stream.end(REVOKED)
+            assert limit.when() is None
+            with pytest.raises(Refusal) as ended:
+                stream.begun()
+    assert ended.value is REVOKED
