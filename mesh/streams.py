@@ -35,7 +35,6 @@ class Stream:
     """One open stream. It lasts for `age` seconds or as long as its caller's certificate, unless something ends it."""
 
     __slots__ = (
-        "_alarm",
         "_begun",
         "_clock",
         "_ending",
@@ -57,7 +56,6 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._old_at = self._loop.time() + age
         self._writing_since: float | None = None
-        self._alarm: asyncio.TimerHandle | None = None
         self._ending: Refusal | None = None
         self._begun = False
 
@@ -82,20 +80,17 @@ class Stream:
             self._limit.reschedule(end)
 
     def writing(self) -> None:
-        """A message is about to be written: its reader has `WRITE_TIMEOUT` to take it."""
-        # A timer for each message would cost as much as a tenth of the message. This one looks, once in a while.
+        """A message is about to be written."""
         self._writing_since = self._loop.time()
-        if self._alarm is None:
-            self._alarm = self._loop.call_later(WRITE_TIMEOUT, self._look)
 
     def written(self) -> None:
         """It was."""
         self._writing_since = None
 
-    def close(self) -> None:
-        """It has ended."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+    def look(self, before: float) -> None:
+        """End it where it has been writing one message since `before`, in seconds of the loop's clock."""
+        if self._writing_since is not None and self._writing_since < before and not self._limit.expired():
+            self._limit.reschedule(self._loop.time())
 
     def end(self, refusal: Refusal, within: float = 0.0) -> None:
         """End it at a moment drawn from the next `within` seconds, for that reason. The first reason stands."""
@@ -121,29 +116,27 @@ class Stream:
             retry_after=timedelta(seconds=1),
         )
 
-    def _look(self) -> None:
-        """End it where its reader has not taken a message for too long."""
-        self._alarm = None
-        if self._writing_since is None or self._ending is not None or self._limit.expired():
-            return
-        due = self._writing_since + WRITE_TIMEOUT
-        if due > self._loop.time():
-            self._alarm = self._loop.call_at(due, self._look)
-        else:
-            self._limit.reschedule(due)
-
 
 class Streams:
     """All that are open on one server. Each lasts for `age` seconds, more or less a tenth; None for as long as it may.
 
-    So readers that came to one instance while another was away spread over both again. `jitter()` is from 0 to 1.
+    So readers that came to one instance while another was away spread over both again. `jitter()` is from 0 to 1. One
+    whose reader has not taken a message for `write_timeout` seconds, or a little longer, ends, too.
     """
 
-    def __init__(self, clock: Clock, age: float | None = None, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        age: float | None = None,
+        jitter: Callable[[], float] = random.random,
+        write_timeout: float = WRITE_TIMEOUT,
+    ) -> None:
         self._clock = clock
         self._age = inf if age is None else age
         self._jitter = jitter
+        self._write_timeout = write_timeout
         self._open: set[Stream] = set()
+        self._looking: asyncio.TimerHandle | None = None
 
     @contextmanager
     def open(self, method: str, limit: asyncio.Timeout) -> Iterator[Stream]:
@@ -153,11 +146,12 @@ class Streams:
         age = self._age * (1 + AGE_SPREAD * (2 * self._jitter() - 1))
         stream = Stream(method, limit, task, self._clock, age)
         self._open.add(stream)
+        if self._looking is None:
+            self._look_later()
         try:
             yield stream
         finally:
             self._open.discard(stream)
-            stream.close()
 
     def look_again(self, check: Check) -> None:
         """End, at once, each whose caller no longer passes `check`."""
@@ -176,6 +170,18 @@ class Streams:
         """Wait until every one has ended, `within` seconds at most."""
         if self._open:
             await asyncio.wait([each.task for each in self._open], timeout=within)
+
+    def _look(self) -> None:
+        before = asyncio.get_running_loop().time() - self._write_timeout
+        for stream in self._open:
+            stream.look(before)
+        self._looking = None
+        if self._open:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        # One timer for all: one for each message, or stream, would cost as much as a tenth of a message.
+        self._looking = asyncio.get_running_loop().call_later(self._write_timeout / 3, self._look)
 
 
 def draining() -> Refusal:

@@ -23,8 +23,13 @@ _STALE = ApplicationState.APPLICATION_STATE_STALE
 
 def note_seen(tx: Connection, holders: Registry, seen: Mapping[str, int]) -> None:
     """Keep when each of the Applications, or Runtimes, was seen, unless it was seen later."""
-    if seen:
-        tx.execute(_SEEN[holders.table], [{"id": id, "seen": time} for id, time in sorted(seen.items())])
+    # Whoever holds a stream is seen at the end of a round, and so are thousands at the same time.
+    at: dict[int, list[str]] = {}
+    for id, time in sorted(seen.items()):
+        at.setdefault(time, []).append(id)
+    for time, ids in at.items():
+        for start in range(0, len(ids), _MOST_IDS):
+            tx.execute(_SEEN[holders.table], {"ids": ids[start : start + _MOST_IDS], "seen": time})
 
 
 def turn_connected(tx: Connection, application_ids: Collection[str], time: int, reason: str) -> None:
@@ -57,7 +62,7 @@ _TO: BindParameter[int] = bindparam("to")
 
 def _seen(table: Table, key: str) -> Update:
     last = table.c.last_seen_time
-    query = update(table).where(table.c[key] == bindparam("id"), or_(last.is_(None), last < _SEEN_AT))
+    query = update(table).where(table.c[key].in_(_IDS), or_(last.is_(None), last < _SEEN_AT))
     return query.values(last_seen_time=_SEEN_AT)
 
 

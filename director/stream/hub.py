@@ -37,7 +37,7 @@ _MOST_ARRIVALS = 256
 
 _QUIET = 0.5
 
-_LOOKS = 60
+_LOOKS = 20
 """How often, in the time from one bookmark of an idle reader to the next, it is looked whose turn it is."""
 
 _log = telemetry.logger("stream")
@@ -50,8 +50,8 @@ class Hub:
     `poll_interval`: seconds after which the log is read though nobody said that it grew.
     `open_deadline`: seconds within which a stream has begun or is refused.
     `most_waiting`: streams that may wait to begin; those beyond them are refused at once (`director.stream.admission`).
-    `arrivals_apart`: seconds from one reading with which readers arrive to the next: those of a wave come few at a time,
-    and a reading for each few would cost more than all else that opens them. A change is not waited with.
+    `arrivals_apart`: seconds from one reading with which readers arrive to the next: those of a wave come few at a
+    time, and a reading for each few would cost more than all else that opens them. A change is not waited with.
     `chunk_bytes`: about the most that one message has.
     `retry_after`: seconds that readers are asked to wait when they are turned away; each 0.5 to 1.5 times that.
     `jitter()`: 0 to 1. `now()`: seconds of a clock that only goes forward.
@@ -62,7 +62,7 @@ class Hub:
         database: Database,
         *,
         bookmark_interval: float = 60.0,
-        poll_interval: float = 1.0,
+        poll_interval: float = 5.0,
         open_deadline: float = 10.0,
         most_waiting: int = 1000,
         arrivals_apart: float = 0.01,

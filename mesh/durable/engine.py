@@ -34,7 +34,8 @@ _CONNECTIONS = 5
 
 _QUICK, _CALM = 10.0, 5.0
 """DBOS passes on what it recovers by a queue. Seconds after the launch in which it looks there each second, and seconds
-between two looks later on, when only what others have left can come: each look costs some milliseconds."""
+between two looks later on, when only what others have left can come: each look costs some milliseconds. For queues and
+schedules that were added meanwhile it would look each second as well; there never are any."""
 
 _BATCH = 500
 _log = telemetry.logger("durable")
@@ -215,6 +216,12 @@ async def _calm_down(instance: "DBOS") -> None:
     # Internal by its name: no setting says how often DBOS looks into a queue of its own.
     await asyncio.sleep(_QUICK)
     instance._registry.get_internal_queue()._polling_interval_sec = _CALM
+    instance._sys_db.list_queues = _none  # type: ignore[method-assign]
+    instance._sys_db.list_schedules = _none  # type: ignore[method-assign]
+
+
+def _none(**_: object) -> list[Any]:
+    return []
 
 
 def _configured(name: str, executor_id: str, url: str) -> tuple[type["DBOS"], "DBOS"]:

@@ -31,7 +31,7 @@ READY = RuntimeState.RUNTIME_STATE_READY
 SOON = 2.0
 """Seconds after which a Runtime is STALE in these tests."""
 
-KEEPALIVE = 30.0 + 10.0
+KEEPALIVE = 60.0 + 10.0
 """Seconds after which a party that is silent is asked for a sign of life, and that it has for it."""
 
 

@@ -94,3 +94,33 @@ async def test_a_stream_is_not_cut_off_while_it_begins_but_told_then_why_it_ends
             with pytest.raises(Refusal) as ended:
                 stream.begun()
     assert ended.value is REVOKED
+
+
+async def test_a_stream_whose_reader_takes_no_message_ends() -> None:
+    of = Streams(lambda: NOW, write_timeout=0.02)
+    stream: Stream | None = None
+    try:
+        async with asyncio.timeout(None) as limit:
+            with of.open("/x.X/Watch", limit) as stream:
+                stream.admitted(caller())
+                stream.begun()
+                stream.writing()
+                await asyncio.Event().wait()
+    except TimeoutError as error:
+        assert stream is not None
+        refusal = stream.why_ended(error)
+        assert refusal is not None
+        assert (refusal.reason, refusal.retry_after) == (Reason.REASON_NOT_READY, timedelta(seconds=1))
+
+
+async def test_a_stream_whose_messages_are_taken_goes_on() -> None:
+    of, loop = Streams(lambda: NOW, write_timeout=0.02), asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        with of.open("/x.X/Watch", limit) as stream:
+            stream.begun()
+            end = loop.time() + 0.1
+            while loop.time() < end:
+                stream.writing()
+                await asyncio.sleep(0)
+                stream.written()
+    assert not limit.expired()
