@@ -1,6 +1,5 @@
 """How any two parties of the plane talk: servers, channels, the call pipeline, errors, settings, units of work."""
 
-import gc
 import os
 import sys
 
@@ -14,7 +13,3 @@ os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES256-GCM-SHA384"
 # grpc's own lines on stderr are neither JSON in a service's log nor one line in a command's error; what matters of them
 # reaches the caller as a status. An operator who hunts a fault can still ask for them.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-# When cycles are looked for. Every call and stream has its objects: by its own first value of 700, Python would look
-# through those of thousands of streams several times for one message to each, and 300 times while a service starts.
-gc.set_threshold(50_000, 20, 100)

@@ -126,11 +126,11 @@ class Pipeline(grpc.aio.ServerInterceptor):
             raise ValueError(f"{method} streams requests to one response, which the pipeline does not know")
         if not handler.response_streaming:
             return grpc.unary_unary_rpc_method_handler(self._unary(method, handler))
-        if inspect.isasyncgenfunction(handler.unary_stream):
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler))
-        return grpc.unary_stream_rpc_method_handler(
-            self._self_writing_stream(method, handler), response_serializer=handler.response_serializer
-        )
+        if inspect.iscoroutinefunction(handler.unary_stream):
+            return grpc.unary_stream_rpc_method_handler(
+                self._self_writing_stream(method, handler), response_serializer=handler.response_serializer
+            )
+        return grpc.unary_stream_rpc_method_handler(self._stream(method, handler))
 
     def _unknown(self, method: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
         record = self._unknown_record

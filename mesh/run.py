@@ -22,6 +22,10 @@ STOP_DEADLINE = 10.0
 END_DEADLINE = 1.0
 """Seconds after that until it is ended all the same, with what held it up on stderr."""
 
+_COLLECT_AFTER = (50_000, 20, 100)
+"""When cycles are looked for, as `gc.set_threshold` takes it. Every call and stream has its objects. By its own first
+value of 700, Python would look through those of thousands of streams several times for one message to each."""
+
 Start = Callable[[AsyncExitStack], Awaitable[None]]
 
 _STDERR = 2
@@ -93,6 +97,7 @@ def _ended(service: str, work: Callable[[], Coroutine[Any, Any, None]], log_leve
 
 
 async def _serve(start: Start) -> None:
+    gc.set_threshold(*_COLLECT_AFTER)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,14 +21,10 @@ from mesh.call import current_caller
 class ViewCalls(Calls):
     """Calls that concern what Runtimes and Applications see of the registry."""
 
-    async def WatchConfiguration(
-        self, request: WatchConfigurationRequest, context: Context
-    ) -> AsyncGenerator[Any, None]:
+    def WatchConfiguration(self, request: WatchConfigurationRequest, context: Context) -> AsyncGenerator[Any, None]:
         """Stream a Runtime's configuration; the hub's messages come serialised, once for all who read the same."""
         by_agent = current_caller().kind is Kind.RUNTIME  # an operator who looks on is not to report
-        async with aclosing(self._parts.hub.watch(request, by_agent=by_agent)) as messages:
-            async for message in messages:
-                yield message
+        return self._parts.hub.watch(request, by_agent=by_agent)
 
     async def GetApplicationConfiguration(
         self, request: GetApplicationConfigurationRequest, context: Context
