@@ -14,8 +14,11 @@ from bench.seed import Size
 from bench.stream.fleet import Fleet, fleet
 from bench.stream.servers import Bare, Server, bare, director, readers
 
-IDLE = 30.0
-"""Seconds during which idle streams are watched."""
+IDLE = 90.0
+"""Seconds during which idle streams are watched: each is asked for a sign of life every 45."""
+
+CALM = 30.0
+"""Seconds before that in which what comes after a start, and after many streams have begun, comes to its end."""
 
 ROUNDS = 5
 FANOUTS = 4
@@ -71,7 +74,8 @@ async def _memory(sides: tuple[Side, Side], streams: int) -> dict[str, Figure]:
 
 
 async def _idle(sides: tuple[Side, Side], streams: int) -> dict[str, Figure]:
-    sys.stderr.write(f"bench: {streams:,} idle streams for {IDLE:.0f} s\n")
+    sys.stderr.write(f"bench: {streams:,} idle streams for {CALM + IDLE:.0f} s\n")
+    await asyncio.sleep(CALM)
     before = [cpu_seconds(server.pid) for server, _ in sides]
     await asyncio.sleep(IDLE)
     shares = [(cpu_seconds(side.server.pid) - was) / IDLE * 100 for side, was in zip(sides, before, strict=True)]
