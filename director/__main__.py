@@ -85,7 +85,7 @@ async def _start(config: Path | None, stack: AsyncExitStack) -> None:
 
     inspector = Inspector()
     stack.push_async_callback(inspector.close)
-    hub = Hub(database, bookmark_interval=settings.bookmark_interval)
+    hub = Hub(database, bookmark_interval=settings.bookmark_interval, most_waiting=settings.streams_waiting)
     await hub.start()
     stack.push_async_callback(hub.stop)
     trust_domain = identity.load().spiffe_id.trust_domain

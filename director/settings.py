@@ -77,6 +77,9 @@ class DirectorSettings:
     bookmark_interval: float = 60.0
     """After how long, at most, a Runtime that is sent nothing is told how far the change log has come."""
 
+    streams_waiting: int = 1000
+    """How many configuration streams may wait to begin, after a restart above all; more are asked to come again."""
+
     stale_after: float = 300.0
     """After how long without a call or a stream an Application that was CONNECTED is STALE."""
 
@@ -129,5 +132,7 @@ class DirectorSettings:
     """debug, info, warning or error."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for an address that is none."""
+        """Raises `ValueError` for an address that is none, and where no stream could begin."""
         check_addresses(connector_address=self.connector_address)
+        if self.streams_waiting < 1:
+            raise ValueError("streams_waiting: must be 1 or more, or no stream could begin")

@@ -1,5 +1,6 @@
-"""Addresses in the settings of the services and the agent."""
+"""What the settings of the services and the agent refuse."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,13 @@ def test_an_address_may_be_a_list_and_one_that_cannot_be_read_is_refused_by_its_
         loaded(shape, section, name, "a:1,b:1", tmp_path)
 
 
-def loaded(shape: type[Any], section: str, name: str, value: str, folder: Path) -> Any:
+def test_a_director_at_which_no_stream_could_begin_is_refused(tmp_path: Path) -> None:
+    assert loaded(DirectorSettings, "director", "streams_waiting", 1, tmp_path).streams_waiting == 1
+    with pytest.raises(SettingsRefused, match=r"\[director\]: streams_waiting: must be 1 or more"):
+        loaded(DirectorSettings, "director", "streams_waiting", 0, tmp_path)
+
+
+def loaded(shape: type[Any], section: str, name: str, value: str | int, folder: Path) -> Any:
     lines = [f'{each} = "/srv/{each}"' for each in REQUIRED[section]]
-    (folder / "moorage.toml").write_text("\n".join([f"[{section}]", *lines, f'{name} = "{value}"']))
+    (folder / "moorage.toml").write_text("\n".join([f"[{section}]", *lines, f"{name} = {json.dumps(value)}"]))
     return load_settings(shape, section, folder / "moorage.toml", {})
