@@ -263,9 +263,7 @@ class Walk(RuleBasedStateMachine):
             await self._has_its_view(runtime, [each for each in self.readers if each.runtime_id == runtime])
         for reader in self.readers:
             if reader.runtime_id not in self.runtimes:
-                await reader.over()
-                assert reader.problem is not None
-                assert reader.problem.reason == "RUNTIME_NOT_FOUND"
+                await self._is_told_of_its_end(reader)
             self.world.messages += len(reader.messages)
             await self.registry.let_go(reader)
         if self.kills:
@@ -296,15 +294,27 @@ class Walk(RuleBasedStateMachine):
                 assert reader.content_sha256 == shown.content_sha256
 
     async def _follow(self, reader: Reader, shown: Reader) -> None:
-        """Wait until a reader has what is shown; one that was paused only now learns that its Director was killed."""
+        """Wait until a reader has what is shown."""
         while True:
             await reader.until_or_over(lambda each: each.view == shown.view)
             if reader.connected:
                 return
             await reader.over()
-            assert reader.problem is not None
-            assert reader.problem.code is grpc.StatusCode.UNAVAILABLE
+            assert await self._comes_again(reader), reader.problem
+
+    async def _is_told_of_its_end(self, reader: Reader) -> None:
+        await reader.over()
+        while await self._comes_again(reader):
+            await reader.over()
+        assert reader.problem is not None
+        assert reader.problem.reason == "RUNTIME_NOT_FOUND"
+
+    async def _comes_again(self, reader: Reader) -> bool:
+        """Have it, where its stream ended with its Director: one that was paused may only now learn of that."""
+        was_killed = reader.problem is not None and reader.problem.code is grpc.StatusCode.UNAVAILABLE
+        if was_killed:
             await self._connect(reader, reader.at, resume=True)
+        return was_killed
 
     async def _new_group(self, applications: Sequence[str], runtimes: Sequence[str]) -> None:
         self.members[await self.registry.group(applications, runtimes)] = {*applications, *runtimes}
