@@ -41,7 +41,7 @@ OPTIONS = (
     ("grpc.max_send_message_length", MAX_TRANSPORT_BYTES),
     # Ask a client for a sign of life that does not even ask for one itself, as our own channels do, and let them: to
     # answer costs half of what asking does, and there are thousands of them.
-    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_time_ms", 75_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),

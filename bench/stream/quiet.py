@@ -14,8 +14,8 @@ from bench.seed import Size
 from bench.stream.fleet import Fleet, fleet
 from bench.stream.servers import Bare, Server, bare, director, readers
 
-IDLE = 90.0
-"""Seconds during which idle streams are watched: each is asked for a sign of life every 45."""
+IDLE = 120.0
+"""Seconds during which idle streams are watched: each asks for a sign of life every 60."""
 
 CALM = 30.0
 """Seconds before that in which what comes after a start, and after many streams have begun, comes to its end."""

@@ -32,7 +32,7 @@ LARGE_CHANGES = 80
 BUFFERED = 24 * 1024 * 1024
 """The most bytes that a frozen reader may cost, and less than the changes that it is not sent."""
 
-KEEPALIVE = 60.0 + 10.0
+KEEPALIVE = 75.0 + 10.0
 """Seconds after which a party that is silent is asked for a sign of life, and that it has for it."""
 
 FROZEN = 200

@@ -23,7 +23,7 @@ from tests.support.plane import Up
 from tests.support.stream_plane import StreamPlane
 from tests.support.wait import eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(150)
 
 STALE = RuntimeState.RUNTIME_STATE_STALE
 
@@ -31,7 +31,7 @@ READY = RuntimeState.RUNTIME_STATE_READY
 SOON = 2.0
 """Seconds after which a Runtime is STALE in these tests."""
 
-KEEPALIVE = 60.0 + 10.0
+KEEPALIVE = 75.0 + 10.0
 """Seconds after which a party that is silent is asked for a sign of life, and that it has for it."""
 
 
