@@ -7,7 +7,7 @@ that any number of instances can run them in any order.
 from collections.abc import Collection, Mapping
 
 from moorage.director.v1.application_pb2 import ApplicationState
-from sqlalchemy import BindParameter, Connection, Table, Update, bindparam, case, or_, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, Update, bindparam, case, or_, update
 
 from director.store.registry import Registry
 from director.store.tables import applications, runtimes
@@ -23,13 +23,17 @@ _STALE = ApplicationState.APPLICATION_STATE_STALE
 
 def note_seen(tx: Connection, holders: Registry, seen: Mapping[str, int]) -> None:
     """Keep when each of the Applications, or Runtimes, was seen, unless it was seen later."""
-    # Whoever holds a stream is seen at the end of a round, and so are thousands at the same time.
+    # Whoever holds a stream is seen at the end of a round, thousands at the same time; who calls, each at its own.
     at: dict[int, list[str]] = {}
     for id, time in sorted(seen.items()):
         at.setdefault(time, []).append(id)
+    alone = [{"id": ids[0], "seen": time} for time, ids in at.items() if len(ids) == 1]
+    if alone:
+        tx.execute(_SEEN_ALONE[holders.table], alone)
     for time, ids in at.items():
-        for start in range(0, len(ids), _MOST_IDS):
-            tx.execute(_SEEN[holders.table], {"ids": ids[start : start + _MOST_IDS], "seen": time})
+        if len(ids) > 1:
+            for start in range(0, len(ids), _MOST_IDS):
+                tx.execute(_SEEN_TOGETHER[holders.table], {"ids": ids[start : start + _MOST_IDS], "seen": time})
 
 
 def turn_connected(tx: Connection, application_ids: Collection[str], time: int, reason: str) -> None:
@@ -60,10 +64,9 @@ _SEEN_AT: BindParameter[int] = bindparam("seen")
 _TO: BindParameter[int] = bindparam("to")
 
 
-def _seen(table: Table, key: str) -> Update:
+def _seen(table: Table, whose: ColumnElement[bool]) -> Update:
     last = table.c.last_seen_time
-    query = update(table).where(table.c[key].in_(_IDS), or_(last.is_(None), last < _SEEN_AT))
-    return query.values(last_seen_time=_SEEN_AT)
+    return update(table).where(whose, or_(last.is_(None), last < _SEEN_AT)).values(last_seen_time=_SEEN_AT)
 
 
 def _turn(state: ApplicationState.ValueType, *before: ApplicationState.ValueType) -> Update:
@@ -72,7 +75,9 @@ def _turn(state: ApplicationState.ValueType, *before: ApplicationState.ValueType
     return turning.values(state=state, state_time=bindparam("now"), state_reason=bindparam("reason"))
 
 
-_SEEN = {applications: _seen(applications, "application_id"), runtimes: _seen(runtimes, "runtime_id")}
+_KEYS = {applications: applications.c.application_id, runtimes: runtimes.c.runtime_id}
+_SEEN_ALONE = {table: _seen(table, key == bindparam("id")) for table, key in _KEYS.items()}
+_SEEN_TOGETHER = {table: _seen(table, key.in_(_IDS)) for table, key in _KEYS.items()}
 _CALLED = _turn(_CONNECTED, _INITIAL, _PAIRED, _STALE).where(applications.c.application_id.in_(_IDS))
 _UNSEEN = _turn(_STALE, _CONNECTED).where(applications.c.last_seen_time < _SINCE)
 _ENROLLED = _turn(_PAIRED, _INITIAL, _STALE).where(applications.c.application_id == bindparam("id"))

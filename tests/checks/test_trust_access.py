@@ -55,7 +55,7 @@ FEW_AT_ONCE = 4
 """Below what a connection of a newcomer may have open."""
 
 PATIENCE = 20.0
-SILENCE = 3.0
+SILENCE = 1.0
 """Seconds after which a stream that was neither refused nor said anything counts as let in."""
 
 SHORT = timedelta(seconds=10)

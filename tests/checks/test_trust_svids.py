@@ -155,7 +155,7 @@ BROKEN: Mapping[str, Forgery] = {
         f"no identity of a plane: {what}": LEAF.but(uris=(uri,))
         for what, uri in {
             "no kind": f"spiffe://{TRUST_DOMAIN}/ada",
-            "a kind that there is not": f"spiffe://{TRUST_DOMAIN}/root/ada",
+            "a kind that there is not": f"spiffe://{TRUST_DOMAIN}/guest/ada",
             "a segment more": f"spiffe://{TRUST_DOMAIN}/admin/ada/more",
             "a UUID in uppercase": f"spiffe://{TRUST_DOMAIN}/application/{UUID.upper()}",
             "a service that there is not": f"spiffe://{TRUST_DOMAIN}/service/other",

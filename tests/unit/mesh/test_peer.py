@@ -52,7 +52,7 @@ def test_nobody_is_at_the_end_of_a_connection_without_a_certificate() -> None:
     assert Peers(TRUST_DOMAIN, StoppedClock()).caller(context) is None
 
 
-@pytest.mark.parametrize("uri", ["spiffe://other.test/admin/ada", f"spiffe://{TRUST_DOMAIN}/root/ada"])
+@pytest.mark.parametrize("uri", ["spiffe://other.test/admin/ada", f"spiffe://{TRUST_DOMAIN}/guest/ada"])
 def test_a_certificate_for_nobody_of_this_plane_is_foreign(uri: str) -> None:
     leaf = LEAF.but(uris=(uri,)).signed_by(ISSUING.certificate, ISSUING.key)
     with pytest.raises(Refusal) as refusal:
